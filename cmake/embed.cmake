@@ -1,0 +1,17 @@
+# Run as a script: writes SOURCE and HEADER with one `const char sql_<file name without .sql>[]` for each of FILES.
+# Each byte is written as a number: no quoting rule of C can change the text.
+string(REPLACE " " ";" FILES "${FILES}")
+get_filename_component(header_name ${HEADER} NAME)
+set(code "#include \"${header_name}\"\n")
+set(declarations "/* Made from sql/ by cmake/embed.cmake. */\n#pragma once\n\n")
+foreach(file ${FILES})
+    get_filename_component(name ${file} NAME_WE)
+    string(MAKE_C_IDENTIFIER "${name}" name)
+    file(READ ${file} hex HEX)
+    string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+    string(REGEX REPLACE "(................................................................................)" "\\1\n" bytes "${bytes}")
+    string(APPEND code "\nconst char sql_${name}[] = {\n${bytes}0x00};\n")
+    string(APPEND declarations "extern const char sql_${name}[];\n")
+endforeach()
+file(WRITE ${SOURCE} "${code}")
+file(WRITE ${HEADER} "${declarations}")

