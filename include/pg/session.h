@@ -23,9 +23,14 @@ enum {
     SESSION_ANSWER_TIMEOUT_MS = 70000, /* nothing from the server for so long: the connection is given up */
 };
 
-/* Set by another thread: waits of the session end soon with RETRY, code "STOPPING". */
+/*
+ * Set by another thread. DRAIN ends the opening of a session soon with RETRY, code "STOPPING"; NOW ends every wait, so
+ * that a statement under way is abandoned with its connection.
+ */
+enum session_stop_level { SESSION_STOP_NONE, SESSION_STOP_DRAIN, SESSION_STOP_NOW };
+
 struct session_stop {
-    _Atomic bool requested;
+    _Atomic int level;
 };
 
 struct session_options {

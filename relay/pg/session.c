@@ -1,0 +1,344 @@
+#include "pg/session.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "session_internal.h"
+
+enum { PREPARED_MAX = 16, WAIT_SLICE_MS = 100 };
+
+struct session {
+    PGconn *connection;
+    const struct session_stop *stop;
+    const char *prepared[PREPARED_MAX]; /* statement i is named "relay_<i>" on the server */
+    int prepared_count;
+    int warnings; /* counted since it was last set to 0 */
+    char warning[256];
+};
+
+static int stop_level(const struct session_stop *stop) { return stop ? stop->level : SESSION_STOP_NONE; }
+
+static void note_notice(void *opaque, const PGresult *notice)
+{
+    struct session *session = opaque;
+    const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+    const char *message = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
+    if (!severity || strcmp(severity, "WARNING") != 0)
+        return;
+    session->warnings++;
+    snprintf(session->warning, sizeof session->warning, "%s", message ? message : "");
+}
+
+/* Never PQerrorMessage of a result: it carries DETAIL, which may hold a row's values. */
+static enum error_class fail_result(const PGresult *result, struct error *error)
+{
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+    error_set(error, sqlstate_class(sqlstate), sqlstate ? sqlstate : "CONNECTION_LOST", "PostgreSQL: %s",
+              message ? message : PQresultErrorMessage(result));
+    if (hint)
+        error_hint(error, "%s", hint);
+    return error->class;
+}
+
+static enum error_class fail_connection(struct session *session, struct error *error)
+{
+    return error_set(error, ERROR_RECONNECT, "CONNECTION_LOST", "PostgreSQL: %s", PQerrorMessage(session->connection));
+}
+
+/* Waits for `events` on the socket. RETRY when stopping (from `level` on), RECONNECT past the deadline. */
+static enum error_class wait_socket(struct session *session, short events, int64_t deadline_ms, int level,
+                                    struct error *error)
+{
+    for (;;) {
+        if (stop_level(session->stop) >= level)
+            return error_set(error, ERROR_RETRY, "STOPPING", "stopping");
+        int64_t left = deadline_ms - clock_monotonic_ms();
+        if (left <= 0)
+            return error_set(error, ERROR_RECONNECT, "NO_ANSWER", "PostgreSQL at %s does not answer",
+                             PQhost(session->connection) ? PQhost(session->connection) : "?");
+        struct pollfd fd = {.fd = PQsocket(session->connection), .events = events};
+        int ready = poll(&fd, 1, (int)(left < WAIT_SLICE_MS ? left : WAIT_SLICE_MS));
+        if (ready > 0)
+            return ERROR_NONE;
+        if (ready < 0 && errno != EINTR)
+            return error_set(error, ERROR_RECONNECT, "CONNECTION_LOST", "poll: %s", strerror(errno));
+    }
+}
+
+/* libpq gives no SQLSTATE for a refused connection, only the server's words: PostgreSQL docs, PQerrorMessage. */
+static enum error_class fail_connect(struct session *session, struct error *error)
+{
+    static const struct {
+        const char *words, *hint;
+    } causes[] = {
+        {"password authentication failed", "check the user and password of \"postgres\" in the configuration"},
+        {"no password supplied", "set a password in \"postgres\", PGPASSWORD or a .pgpass file"},
+        {"no pg_hba.conf entry", "the server's pg_hba.conf must allow this user, database and host"},
+        {"authentication failed", "check the user of \"postgres\" in the configuration and the server's pg_hba.conf"},
+        {"does not exist", "check the database and user names of \"postgres\" in the configuration"},
+        {"is not permitted to log in", "the role needs LOGIN"},
+        {"permission denied", "the role needs CONNECT on the database"},
+        {"invalid connection option", "\"postgres\" is a libpq connection string: see its parameter key words"},
+        {"certificate", "check sslmode, sslrootcert, sslcert and sslkey in \"postgres\""},
+    };
+    const char *message = PQerrorMessage(session->connection);
+    for (size_t i = 0; i < COUNT_OF(causes); i++) {
+        /* "socket ... does not exist" style errors are an absent server: libpq quotes the path and asks a question. */
+        if (strstr(message, causes[i].words) && !strstr(message, "Is the server running")) {
+            error_set(error, ERROR_CONFIG, "CONNECT_REFUSED", "PostgreSQL: %s", message);
+            return error_hint(error, "%s", causes[i].hint);
+        }
+    }
+    error_set(error, ERROR_RECONNECT, "CONNECT_FAILED", "PostgreSQL: %s", message);
+    return error_hint(error, "waiting for the server; it is tried again by itself");
+}
+
+static enum error_class connect_wait(struct session *session, struct error *error)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + SESSION_CONNECT_TIMEOUT_MS;
+    PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+    while (status != PGRES_POLLING_OK) {
+        if (status == PGRES_POLLING_FAILED || PQstatus(session->connection) == CONNECTION_BAD)
+            return fail_connect(session, error);
+        short events = status == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+        if (wait_socket(session, events, deadline_ms, SESSION_STOP_DRAIN, error))
+            return error->class;
+        status = PQconnectPoll(session->connection);
+    }
+    return ERROR_NONE;
+}
+
+/* Sends what is queued and waits until a result can be taken without blocking. */
+static enum error_class wait_result(struct session *session, struct error *error)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + SESSION_ANSWER_TIMEOUT_MS;
+    for (;;) {
+        int unsent = PQflush(session->connection);
+        if (unsent < 0)
+            return fail_connection(session, error);
+        if (!unsent && !PQisBusy(session->connection))
+            return ERROR_NONE;
+        if (wait_socket(session, (short)(unsent ? POLLIN | POLLOUT : POLLIN), deadline_ms, SESSION_STOP_NOW, error))
+            return error->class;
+        if (!PQconsumeInput(session->connection))
+            return fail_connection(session, error);
+    }
+}
+
+static bool result_failed(const PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+    return status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_SINGLE_TUPLE;
+}
+
+/* Takes all results of what was sent; keeps the last good one for the caller, the first error for `error`. */
+static enum error_class collect(struct session *session, PGresult **last, struct error *error)
+{
+    PGresult *kept = NULL;
+    enum error_class class = ERROR_NONE;
+    for (;;) {
+        struct error ignored;
+        enum error_class waited = wait_result(session, class ? &ignored : error);
+        if (waited) {
+            class = class ? class : waited;
+            break;
+        }
+        PGresult *result = PQgetResult(session->connection);
+        if (!result)
+            break;
+        if (result_failed(result) && !class)
+            class = fail_result(result, error);
+        PQclear(kept);
+        kept = result;
+    }
+    if (!class && !kept)
+        class = fail_connection(session, error);
+    if (class || !last) {
+        PQclear(kept);
+        kept = NULL;
+    }
+    if (last)
+        *last = kept;
+    return class;
+}
+
+enum error_class session_exec(struct session *session, const char *sql, int parameter_count,
+                              const char *const *parameters, PGresult **result, struct error *error)
+{
+    if (result)
+        *result = NULL;
+    int sent = parameter_count == 0
+                   ? PQsendQuery(session->connection, sql)
+                   : PQsendQueryParams(session->connection, sql, parameter_count, NULL, parameters, NULL, NULL, 0);
+    if (!sent)
+        return fail_connection(session, error);
+    return collect(session, result, error);
+}
+
+static enum error_class prepare(struct session *session, const char *sql, char name[16], struct error *error)
+{
+    int at = 0;
+    while (at < session->prepared_count && session->prepared[at] != sql)
+        at++;
+    snprintf(name, 16, "relay_%d", at);
+    if (at < session->prepared_count)
+        return ERROR_NONE;
+    assert(at < PREPARED_MAX);
+    if (!PQsendPrepare(session->connection, name, sql, 0, NULL))
+        return fail_connection(session, error);
+    if (collect(session, NULL, error))
+        return error->class;
+    session->prepared[session->prepared_count++] = sql;
+    return ERROR_NONE;
+}
+
+enum error_class session_stream(struct session *session, const char *sql, int parameter_count,
+                                const char *const *parameters, struct error *error)
+{
+    char name[16];
+    if (prepare(session, sql, name, error))
+        return error->class;
+    if (!PQsendQueryPrepared(session->connection, name, parameter_count, parameters, NULL, NULL, 1) ||
+        !PQsetSingleRowMode(session->connection))
+        return fail_connection(session, error);
+    return ERROR_NONE;
+}
+
+enum error_class session_next(struct session *session, PGresult **row, struct error *error)
+{
+    *row = NULL;
+    for (;;) {
+        if (wait_result(session, error))
+            return error->class;
+        PGresult *result = PQgetResult(session->connection);
+        if (!result)
+            return ERROR_NONE;
+        if (PQresultStatus(result) == PGRES_SINGLE_TUPLE) {
+            *row = result;
+            return ERROR_NONE;
+        }
+        enum error_class class = result_failed(result) ? fail_result(result, error) : ERROR_NONE;
+        PQclear(result);
+        if (class) {
+            struct error ignored;
+            enum error_class left = collect(session, NULL, &ignored);
+            (void)left; /* the first error is the one that counts */
+            return class;
+        }
+    }
+}
+
+enum error_class session_commit(struct session *session, struct error *error)
+{
+    PGresult *result;
+    session->warnings = 0;
+    if (session_exec(session, "COMMIT", 0, NULL, &result, error))
+        return error->class;
+    char tag[32];
+    snprintf(tag, sizeof tag, "%s", PQcmdStatus(result));
+    PQclear(result);
+    if (strcmp(tag, "COMMIT") != 0)
+        return error_set(error, ERROR_RECREATE, "ROLLED_BACK", "PostgreSQL answered COMMIT with %s", tag);
+    if (session->warnings) {
+        error_set(error, ERROR_RECREATE, "COMMIT_WARNING", "PostgreSQL committed with a warning: %s",
+                  session->warning);
+        return error_hint(error, "a commit that did not wait for the synchronous standby is not durable yet");
+    }
+    return ERROR_NONE;
+}
+
+void session_rollback(struct session *session)
+{
+    struct error ignored;
+    if (PQtransactionStatus(session->connection) != PQTRANS_IDLE) {
+        enum error_class rolled_back = session_exec(session, "ROLLBACK", 0, NULL, NULL, &ignored);
+        (void)rolled_back;
+    }
+}
+
+/*
+ * [T5] A stopped relay must not pin locks or xmin for long. Plans: one generic plan a statement, made with sorts and
+ * sequential scans priced out, so that neither statistics nor a bulk load can turn the window or slice statement into
+ * a scan of the whole table.
+ */
+static enum error_class pin_settings(struct session *session, struct error *error)
+{
+    char sql[1024];
+    snprintf(sql, sizeof sql,
+             "SET lock_timeout = %d; SET statement_timeout = %d; SET idle_in_transaction_session_timeout = %d; "
+             "SET tcp_user_timeout = %d; SET plan_cache_mode = force_generic_plan; SET jit = off; "
+             "SET max_parallel_workers_per_gather = 0; SET search_path = ''; SET client_encoding = 'UTF8'; "
+             "SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off; SET row_security = off; "
+             "SET bytea_output = 'hex'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; "
+             "SET timezone = 'UTC'; SET default_transaction_isolation = 'read committed'; "
+             "SET standard_conforming_strings = on",
+             SESSION_LOCK_TIMEOUT_MS, SESSION_STATEMENT_TIMEOUT_MS, SESSION_IDLE_IN_TRANSACTION_TIMEOUT_MS,
+             SESSION_TCP_USER_TIMEOUT_MS);
+    return session_exec(session, sql, 0, NULL, NULL, error);
+}
+
+enum error_class session_open(const struct session_options *options, struct session **out, struct error *error)
+{
+    /* The user's string is expanded last, so what it names wins over ours. */
+    const char *const names[] = {"application_name", "keepalives_idle", "keepalives_interval", "keepalives_count",
+                                 "tcp_user_timeout", "dbname",          NULL};
+    const char *const values[] = {options->application_name, "10", "5", "3", "10000", options->conninfo, NULL};
+    *out = NULL;
+    struct session *session = calloc(1, sizeof *session);
+    if (!session)
+        return error_set(error, ERROR_RECONNECT, "NO_MEMORY", "no memory for a PostgreSQL session");
+    session->stop = options->stop;
+    session->connection = PQconnectStartParams(names, values, 1);
+    if (!session->connection) {
+        error_set(error, ERROR_RECONNECT, "NO_MEMORY", "no memory for a PostgreSQL connection");
+        goto fail;
+    }
+    if (PQstatus(session->connection) == CONNECTION_BAD) {
+        fail_connect(session, error);
+        goto fail;
+    }
+    if (connect_wait(session, error))
+        goto fail;
+    PQsetnonblocking(session->connection, 1);
+    PQsetNoticeReceiver(session->connection, note_notice, session);
+    if (pin_settings(session, error))
+        goto fail;
+    *out = session;
+    return ERROR_NONE;
+fail:
+    session_close(&session);
+    return error->class;
+}
+
+void session_close(struct session **session)
+{
+    if (!*session)
+        return;
+    PQfinish((*session)->connection);
+    free(*session);
+    *session = NULL;
+}
+
+int session_server_version(const struct session *session) { return PQserverVersion(session->connection); }
+
+char *sql_for_relation(const char *sql, const char *relation)
+{
+    static const char written_for[] = "relay.outbox";
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return NULL;
+    for (const char *found; (found = strstr(sql, written_for)); sql = found + sizeof written_for - 1)
+        fprintf(out, "%.*s%s", (int)(found - sql), sql, relation);
+    fputs(sql, out);
+    fclose(out);
+    return text;
+}

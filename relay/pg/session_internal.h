@@ -1,0 +1,38 @@
+/* What the modules of this room share of a session; libpq's types stay in here. */
+#ifndef PG_SESSION_INTERNAL_H
+#define PG_SESSION_INTERNAL_H
+
+#include <libpq-fe.h>
+#include <stddef.h>
+
+#include "pg/session.h"
+
+enum { SESSION_PARAMETERS_MAX = 16 };
+
+/*
+ * Runs one statement (or, without parameters, several separated by semicolons: the last result counts). Parameters and
+ * result are text. `result` may be NULL; else the caller clears it. The class is sqlstate_class of the failure.
+ */
+MUST_CHECK enum error_class session_exec(struct session *session, const char *sql, int parameter_count,
+                                         const char *const *parameters, PGresult **result, struct error *error);
+
+/*
+ * Starts a statement in single-row mode with a binary result, prepared on first use; `sql` is its name: the same
+ * pointer is the same statement. Rows come from session_next until it gives NULL.
+ */
+MUST_CHECK enum error_class session_stream(struct session *session, const char *sql, int parameter_count,
+                                           const char *const *parameters, struct error *error);
+
+/* The next row's result (owned by the caller), or NULL at the end. After an error nothing more is to be read. */
+MUST_CHECK enum error_class session_next(struct session *session, PGresult **row, struct error *error);
+
+/* COMMIT that counts only with the tag "COMMIT" and without a WARNING [T2]. RECREATE otherwise. */
+MUST_CHECK enum error_class session_commit(struct session *session, struct error *error);
+
+/* Best effort: a session that cannot roll back is broken and fails at its next use. */
+void session_rollback(struct session *session);
+
+/* `sql` with the table it was written for, relay.outbox, replaced by `relation`. The caller frees. */
+char *sql_for_relation(const char *sql, const char *relation);
+
+#endif

@@ -1,0 +1,12 @@
+-- What the stream's leader last saw, for relay.status; one row a stream, every few seconds when something changed.
+INSERT INTO relay.stream_state AS state
+    (stream, state, leader, pending, pending_is_bound, oldest_at, published_rows, rows_per_second,
+     error_class, error_code, error_text, error_hint, updated_at)
+VALUES ($1::uuid, $2, $3, $4::bigint, $5::boolean, to_timestamp($6::float8 / 1000), $7::bigint, $8::float8,
+        $9, $10, $11, $12, clock_timestamp())
+ON CONFLICT (stream) DO UPDATE
+SET state = excluded.state, leader = excluded.leader, pending = excluded.pending,
+    pending_is_bound = excluded.pending_is_bound, oldest_at = excluded.oldest_at,
+    published_rows = excluded.published_rows, rows_per_second = excluded.rows_per_second,
+    error_class = excluded.error_class, error_code = excluded.error_code, error_text = excluded.error_text,
+    error_hint = excluded.error_hint, updated_at = excluded.updated_at
