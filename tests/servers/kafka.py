@@ -19,7 +19,7 @@ from . import jars
 from .cache import build_once, locked
 from .paths import HERE, cache_dir, new_dir
 from .ports import HOST, free_ports, reserve
-from .process import Child, wait_until
+from .process import Child, Ended, wait_until
 from .wire import Admin, metadata
 
 DEFAULT_VERSION = "4.1.1"
@@ -198,11 +198,11 @@ class Broker:
         """Until its own Metadata answer lists every broker that runs, itself included."""
         def ready():
             if not self.child.alive:
-                raise RuntimeError(f"broker {self.node_id} ended:\n{self.child.log_tail()}")
+                raise Ended(f"broker {self.node_id} ended:\n{self.child.log_tail()}")
             wanted = {b.node_id for b in self.cluster.brokers if b.running}
             meta = metadata(self.address)
             return wanted <= set(meta["brokers"]) and meta["controller"] >= 0
-        wait_until(lambda: ready() or None, timeout, f"broker {self.node_id} ready, see {self.log}")
+        wait_until(ready, timeout, f"broker {self.node_id} ready, see {self.log}")
 
     @property
     def running(self):
@@ -276,10 +276,9 @@ class Kafka:
                 broker.prepare()
             try:
                 return self._start_again(timeout)
-            except Exception:
+            except Ended:
                 self.kill()
-                if attempt == 3 or not any("BindException" in b.log.read_text() or "already in use" in
-                                           b.log.read_text() for b in self.brokers):
+                if attempt == 3 or not any("already in use" in b.log.read_text() for b in self.brokers):
                     raise
         return self
 
@@ -291,10 +290,9 @@ class Kafka:
         return self
 
     def wait_ready(self, timeout=90):
-        """Every running broker's Metadata answer lists all the running ones."""
+        """Every broker's Metadata answer lists all of them; raises if one has ended."""
         for broker in self.brokers:
-            if broker.running or broker.child is None or broker.child.returncode is not None:
-                broker.wait_ready(timeout)
+            broker.wait_ready(timeout)
 
     def stop(self):
         """SIGTERM to all, then waits for all (one after the other would wait for a lost quorum)."""

@@ -24,9 +24,12 @@ def run_dir():
     from . import process
     base = Path(os.environ.get("BOXRELAY_TEST_DIR") or BUILD / "test").resolve()
     path = base / str(os.getpid())
-    if not path.exists():
-        path.mkdir(parents=True)
-        process.remove_at_end(path)
+    base.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir()
+    except FileExistsError:  # made before, perhaps just now by another thread of ours
+        return path
+    process.remove_at_end(path)
     return path
 
 

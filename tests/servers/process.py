@@ -17,10 +17,14 @@ class Timeout(Exception):
     """A condition did not come true before its deadline."""
 
 
+class Ended(Exception):
+    """What was waited for can no longer come true, because a process has ended."""
+
+
 def wait_until(condition, timeout, what, interval=0.02):
     """Polls until condition() is true and returns its value; raises Timeout naming `what`.
 
-    An exception of the condition counts as "not yet"; the last one is told with the Timeout.
+    An exception of the condition counts as "not yet", but for Ended; the last one is told.
     """
     deadline = time.monotonic() + timeout
     last = None
@@ -29,6 +33,8 @@ def wait_until(condition, timeout, what, interval=0.02):
             value = condition()
             if value:
                 return value
+        except Ended:
+            raise
         except Exception as error:  # pylint: disable=broad-except
             last = error
         if time.monotonic() > deadline:

@@ -299,8 +299,8 @@ class Admin:
             code, _, node = answer.get("h"), answer.string(), answer.get("i")
             if code:
                 raise KafkaError(code, f"coordinator of {key}")
-            return node + 1
-        return self._retried(find, timeout, f"coordinator of {kind} {key}") - 1
+            return node
+        return self._retried(find, timeout, f"coordinator of {kind} {key}")
 
     def committed(self, group, topic, timeout=20):
         """{partition: committed offset, -1 if none} of a consumer group (OffsetFetch v3)."""
