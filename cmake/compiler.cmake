@@ -3,6 +3,10 @@ add_library(boxrelay_warnings INTERFACE)
 target_compile_options(boxrelay_warnings INTERFACE
     -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings
     -Wvla -Wformat=2 -Wundef -Wcast-qual -Wno-missing-field-initializers)
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+    # Texts for people are cut at their maximum on purpose, by snprintf.
+    target_compile_options(boxrelay_warnings INTERFACE -Wno-format-truncation)
+endif()
 target_compile_definitions(boxrelay_warnings INTERFACE _GNU_SOURCE)
 
 if(BOXRELAY_FAULTS)

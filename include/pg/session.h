@@ -34,8 +34,8 @@ struct session_stop {
 };
 
 struct session_options {
-    const char *conninfo;         /* libpq's, untouched */
-    const char *application_name; /* "boxrelay/orders/outbox/main" */
+    const char *conninfo;            /* libpq's, untouched */
+    const char *application_name;    /* "boxrelay/orders/outbox/main" */
     const struct session_stop *stop; /* may be NULL */
 };
 
@@ -50,8 +50,8 @@ void session_close(struct session **session);
 int session_server_version(const struct session *session);
 
 /* System identifier, database oid, timeline and whether the server is a standby, as of now. */
-MUST_CHECK enum error_class session_identity(struct session *session, struct database_identity *out,
-                                             bool *in_recovery, struct error *error);
+MUST_CHECK enum error_class session_identity(struct session *session, struct database_identity *out, bool *in_recovery,
+                                             struct error *error);
 
 /* Class of a SQLSTATE ("40001"), the one mapping; NULL (no SQLSTATE: the connection itself) is RECONNECT. */
 enum error_class sqlstate_class(const char *sqlstate);

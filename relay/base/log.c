@@ -96,7 +96,8 @@ void log_write(enum log_level level, const char *msg, const struct log_field *fi
     char *text = as_text ? line_text(level, ts, msg, fields) : line_json(level, ts, msg, fields);
     if (!text)
         return;
-    struct iovec parts[] = {{.iov_base = text, .iov_len = strlen(text)}, {.iov_base = "\n", .iov_len = 1}};
+    char line_end[] = "\n";
+    struct iovec parts[] = {{.iov_base = text, .iov_len = strlen(text)}, {.iov_base = line_end, .iov_len = 1}};
     ssize_t written = writev(STDERR_FILENO, parts, COUNT_OF(parts));
     (void)written; /* nobody to tell */
     free(text);

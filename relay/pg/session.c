@@ -247,8 +247,7 @@ enum error_class session_commit(struct session *session, struct error *error)
     if (strcmp(tag, "COMMIT") != 0)
         return error_set(error, ERROR_RECREATE, "ROLLED_BACK", "PostgreSQL answered COMMIT with %s", tag);
     if (session->warnings) {
-        error_set(error, ERROR_RECREATE, "COMMIT_WARNING", "PostgreSQL committed with a warning: %s",
-                  session->warning);
+        error_set(error, ERROR_RECREATE, "COMMIT_WARNING", "PostgreSQL committed with a warning: %s", session->warning);
         return error_hint(error, "a commit that did not wait for the synchronous standby is not durable yet");
     }
     return ERROR_NONE;
@@ -287,8 +286,13 @@ static enum error_class pin_settings(struct session *session, struct error *erro
 enum error_class session_open(const struct session_options *options, struct session **out, struct error *error)
 {
     /* The user's string is expanded last, so what it names wins over ours. */
-    const char *const names[] = {"application_name", "keepalives_idle", "keepalives_interval", "keepalives_count",
-                                 "tcp_user_timeout", "dbname",          NULL};
+    const char *const names[] = {"application_name",
+                                 "keepalives_idle",
+                                 "keepalives_interval",
+                                 "keepalives_count",
+                                 "tcp_user_timeout",
+                                 "dbname",
+                                 NULL};
     const char *const values[] = {options->application_name, "10", "5", "3", "10000", options->conninfo, NULL};
     *out = NULL;
     struct session *session = calloc(1, sizeof *session);

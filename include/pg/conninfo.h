@@ -1,0 +1,10 @@
+/* libpq's connection strings, looked at without connecting. Thread: any. */
+#ifndef PG_CONNINFO_H
+#define PG_CONNINFO_H
+
+#include "base/error.h"
+
+/* ERROR_CONFIG when libpq could not parse it; the text never repeats what may be a password. */
+MUST_CHECK enum error_class conninfo_check(const char *conninfo, struct error *error);
+
+#endif

@@ -1,0 +1,91 @@
+/*
+ * Reading an outbox: the rows of one window, or the next slice of a large one, inside a tick transaction.
+ *
+ *   batch_begin -> batch_read -> tick_write -> batch_commit         (pg/tick.h)
+ *                           \--> batch_rollback                     nothing to publish
+ *
+ * Thread: the stream's worker.
+ */
+#ifndef PG_WINDOW_H
+#define PG_WINDOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/uuid.h"
+#include "core/position.h"
+#include "pg/session.h"
+
+/* One row; every pointer lives until batch_free, none is copied from libpq's buffers. */
+struct row {
+    int64_t seq;
+    const char *topic; /* NUL-terminated, as all text here */
+    const void *key;   /* NULL: no key; key or key_bytes, whichever was set */
+    size_t key_size;
+    const void *value; /* NULL: tombstone */
+    size_t value_size;
+    const char *type;    /* NULL: none */
+    const char *headers; /* JSON object; NULL: none */
+    struct uuid id;
+    int32_t partition;  /* -1: by key */
+    int64_t created_ms; /* unix */
+    void *memory;       /* the room's */
+};
+
+struct batch {
+    struct row *rows; /* by rising seq */
+    size_t count;
+    size_t capacity;
+    int64_t bytes;
+    bool sliced; /* a slice of a window larger than a batch: the position stays between P and S */
+    bool more;   /* the window has rows after these */
+};
+
+struct batch_limits {
+    int64_t rows_max;  /* 1 or more */
+    int64_t bytes_max; /* a batch holds at least one row, however large */
+};
+
+/* The SQL of one outbox, prepared per session. */
+struct window_reader;
+
+/* `relation`: quoted, schema-qualified name of the outbox table. */
+MUST_CHECK enum error_class window_reader_new(const char *relation, struct window_reader **out, struct error *error);
+void window_reader_free(struct window_reader **reader);
+
+/*
+ * Begins the tick transaction [T1] and takes its snapshot. *paused: the stream's row says so. RECONNECT on a standby,
+ * CONFIG when the stream is not registered any more.
+ */
+MUST_CHECK enum error_class batch_begin(struct session *session, const struct uuid *stream, struct snapshot *snapshot,
+                                        bool *paused, uint32_t *timeline, struct error *error);
+
+/*
+ * Reads the rows to be published next: those of the window from position->from to `snapshot`, or, while slicing or
+ * when that window is larger than the limits, its next slice by seq [W2]. `until` receives the snapshot that closes
+ * the window. An empty batch is no error.
+ */
+MUST_CHECK enum error_class batch_read(struct session *session, const struct window_reader *reader,
+                                       const struct position *position, const struct snapshot *snapshot,
+                                       const struct batch_limits *limits, struct snapshot *until, struct batch *batch,
+                                       struct error *error);
+
+/* Frees rows and their memory; the struct can be used again. */
+void batch_free(struct batch *batch);
+
+/* The current snapshot, outside of a transaction: equal to the last full window's, there is nothing to read [C4]. */
+MUST_CHECK enum error_class poll_snapshot(struct session *session, struct snapshot *snapshot, struct error *error);
+
+/* Rows behind the position, counted to `limit`; the oldest one's unix ms, 0 when there is none. */
+MUST_CHECK enum error_class window_pending(struct session *session, const struct window_reader *reader,
+                                           const struct position *position, int64_t limit, int64_t *rows,
+                                           int64_t *oldest_ms, struct error *error);
+
+/* Is everything that was done in `snapshot` published by the stored known position? */
+MUST_CHECK enum error_class window_drained(struct session *session, const struct window_reader *reader,
+                                           const struct uuid *stream, const struct snapshot *snapshot, bool *drained,
+                                           struct error *error);
+
+#endif
