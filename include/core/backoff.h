@@ -6,6 +6,7 @@
 
 enum {
     BACKOFF_BASE_MS = 100,
+    BACKOFF_BASE_QUICK_MS = 20, /* where a new producer probably mends it: a take-over takes about as long */
     BACKOFF_MAX_MS = 30000,
     POLL_DELAY_MIN_MS = 2,
     POLL_DELAY_MAX_MS = 100,
@@ -16,6 +17,9 @@ enum {
  * `attempt` counts from 1; `random` is any 32 random bits.
  */
 int64_t backoff_delay_ms(uint32_t attempt, int64_t max_ms, uint32_t random);
+
+/* The same from another base, >= 1 and <= max_ms. */
+int64_t backoff_delay_from_ms(int64_t base_ms, uint32_t attempt, int64_t max_ms, uint32_t random);
 
 /* The poll delay after one that found nothing: 2, 5, 10, 20, 50, 100 ms, then 100; from 0 (found something): 2. */
 int64_t poll_delay_next_ms(int64_t delay_ms);

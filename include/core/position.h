@@ -75,18 +75,22 @@ struct position {
 void position_first(struct position *out, const struct uuid *stream, const struct tick_name *tick,
                     const struct database_identity *database, const char *cluster_id);
 
+/* Was it written in this Kafka cluster? Ids are compared as position_first stores them: cut, and as one word. */
+bool position_in_cluster(const struct position *position, const char *cluster_id);
+
 /* Copies only the used parts. */
 void position_copy(struct position *to, const struct position *from);
 
-/* Notes a write to `topic` now; forgets topics last written before `oldest_ms`. False: no room for one more. */
-MUST_CHECK bool position_topic_written(struct position *position, const char *topic, int64_t now_ms,
-                                       int64_t oldest_ms);
+/*
+ * Notes a write to `topic` now; forgets topics last written before `oldest_ms`. False: no room for one more, or no
+ * legal topic name.
+ */
+MUST_CHECK bool position_topic_written(struct position *position, const char *topic, int64_t now_ms, int64_t oldest_ms);
 
 /* Writes format 1; returns the length (no NUL counted). `size` must be >= POSITION_TEXT_MAX (asserted). */
 size_t position_format(const struct position *position, char *text, size_t size);
 
 /* Parses any bytes; ERROR_INTEGRITY with what is wrong and at which line when they are no position of ours. */
-MUST_CHECK enum error_class position_parse(const char *text, size_t length, struct position *out,
-                                           struct error *error);
+MUST_CHECK enum error_class position_parse(const char *text, size_t length, struct position *out, struct error *error);
 
 #endif

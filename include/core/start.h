@@ -36,13 +36,13 @@ const struct tick *tick_ring_newest(const struct tick_ring *ring);
 bool tick_ring_holds(const struct tick_ring *ring, const struct tick_name *name);
 
 struct start_facts {
-    const char *stream;                    /* for the messages, as "outbox/main" */
+    const char *stream; /* for the messages, as "outbox/main" */
     struct uuid stream_uuid;
-    const struct tick_ring *ring;          /* as read in this PostgreSQL session */
-    struct database_identity database;     /* of this PostgreSQL session */
-    const char *cluster_id;                /* of the Kafka cluster we are connected to */
-    const struct position *position;       /* last one of this stream before the barrier; NULL: none */
-    int64_t position_offset;               /* its offset; unused without */
+    const struct tick_ring *ring;      /* as read in this PostgreSQL session */
+    struct database_identity database; /* of this PostgreSQL session */
+    const char *cluster_id;            /* of the Kafka cluster we are connected to */
+    const struct position *position;   /* last one of this stream before the barrier; NULL: none */
+    int64_t position_offset;           /* its offset; unused without */
 };
 
 enum start_verdict {
@@ -51,7 +51,17 @@ enum start_verdict {
     START_REFUSED, /* *error says why and which command to run */
 };
 
-enum start_verdict start_decide(const struct start_facts *facts, struct error *error);
+/*
+ * FIRST: no position, none known, and tick 0 is the newest: nothing was ever published. GO: the position is of a kept
+ * tick or the known one, of this cluster, database and no higher timeline; also when none is known yet (a crash or
+ * failover between position 0 and storing it as known). All else is refused, ERROR_INTEGRITY, with one of the codes
+ * TICKS_MISSING, OTHER_DATABASE, TIMELINE_LOWER, POSITION_LOST, OTHER_CLUSTER, POSITION_OLD, COMMITS_LOST,
+ * REBASE_UNFINISHED, and the command in the hint. The position is of stream_uuid (asserted).
+ */
+MUST_CHECK enum start_verdict start_decide(const struct start_facts *facts, struct error *error);
+
+/* After START_GO: has the newest tick yet to learn of this position [C3]? What a publisher_report wants to know. */
+bool start_position_newer(const struct start_facts *facts);
 
 /*
  * The look before joining and before init_transactions, without Kafka [L2]: the same database as the ticks were
