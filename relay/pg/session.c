@@ -19,6 +19,7 @@ struct session {
     int prepared_count;
     int warnings; /* counted since it was last set to 0 */
     char warning[256];
+    int error_position; /* of the last failure, in characters from 1; 0: the server named none */
 };
 
 static int stop_level(const struct session_stop *stop) { return stop ? stop->level : SESSION_STOP_NONE; }
@@ -153,8 +154,11 @@ static enum error_class collect(struct session *session, PGresult **last, struct
         PGresult *result = PQgetResult(session->connection);
         if (!result)
             break;
-        if (result_failed(result) && !class)
+        if (result_failed(result) && !class) {
+            const char *position = PQresultErrorField(result, PG_DIAG_STATEMENT_POSITION);
+            session->error_position = position ? atoi(position) : 0;
             class = fail_result(result, error);
+        }
         PQclear(kept);
         kept = result;
     }
@@ -329,6 +333,8 @@ void session_close(struct session **session)
     free(*session);
     *session = NULL;
 }
+
+int session_error_position(const struct session *session) { return session->error_position; }
 
 int session_server_version(const struct session *session) { return PQserverVersion(session->connection); }
 

@@ -16,6 +16,9 @@ enum { SESSION_PARAMETERS_MAX = 16 };
 MUST_CHECK enum error_class session_exec(struct session *session, const char *sql, int parameter_count,
                                          const char *const *parameters, PGresult **result, struct error *error);
 
+/* Where in the text of the last failed session_exec the server saw the error: characters from 1, or 0 for nowhere. */
+int session_error_position(const struct session *session);
+
 /*
  * Starts a statement in single-row mode with a binary result, prepared on first use; `sql` is its name: the same
  * pointer is the same statement. Rows come from session_next until it gives NULL.
