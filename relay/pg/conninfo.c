@@ -5,13 +5,14 @@
 
 /* libpq quotes the text it stumbled over, which may be a piece of a password; its words for an unknown option name
  * are the one quotation worth showing. */
-static void mask(char *message)
+static const char *mask(char *message)
 {
+    if (strncmp(message, "missing \"=\" after ", 18) == 0)
+        return "missing \"=\" after a word; a value with spaces is written in single quotes";
     char *quoted = strstr(message, "invalid connection option") ? NULL : strchr(message, '"');
-    if (quoted && strncmp(message, "missing \"=\" after ", 18) == 0)
-        strcpy(message, "missing \"=\" after a word; a value with spaces is written in single quotes");
-    else if (quoted)
+    if (quoted)
         *quoted = '\0';
+    return message;
 }
 
 enum error_class conninfo_check(const char *conninfo, struct error *error)
@@ -25,6 +26,5 @@ enum error_class conninfo_check(const char *conninfo, struct error *error)
     char text[512];
     snprintf(text, sizeof text, "%s", message ? message : "out of memory");
     PQfreemem(message);
-    mask(text);
-    return error_set(error, ERROR_CONFIG, "CONNINFO", "libpq cannot parse it: %s", text);
+    return error_set(error, ERROR_CONFIG, "CONNINFO", "libpq cannot parse it: %s", mask(text));
 }

@@ -1,0 +1,160 @@
+#include "command.h"
+#include "commands.h"
+
+#include <string.h>
+
+#include <jansson.h>
+
+#include "kafka/client.h"
+#include "option.h"
+#include "pg/migrate.h"
+
+const struct flag command_globals[] = {
+    {"--config", "FILE", "the configuration (also BOXRELAY_CONFIG)"},
+    {"--set", "PATH=VALUE", "one option over file and environment, as /log/level=debug"},
+    {"--help", NULL, "this text"},
+    {0},
+};
+
+#define FLAG_JSON                                                                                                      \
+    {                                                                                                                  \
+        "--json", NULL, "print JSON"                                                                                   \
+    }
+
+static enum exit_code run_version(const struct invocation *invocation)
+{
+    size_t count;
+    const struct migration *all = migrations(&count);
+    int schema = count ? all[count - 1].version : 0;
+    if (command_has(invocation, "--json"))
+        printf("{\"version\": \"%s\", \"librdkafka\": \"%s\", \"schema\": %d}\n", BOXRELAY_VERSION,
+               kafka_library_version(), schema);
+    else
+        printf("boxrelay %s (librdkafka %s, schema %d)\n", BOXRELAY_VERSION, kafka_library_version(), schema);
+    return EXIT_OK;
+}
+
+static enum exit_code run_help(const struct invocation *invocation)
+{
+    bool options_wanted = invocation->word_count > 0 && strcmp(invocation->words[0], "options") == 0;
+    if (!options_wanted)
+        return command_help(invocation->words, invocation->word_count);
+    option_help(stdout, command_has(invocation, "--markdown"));
+    return EXIT_OK;
+}
+
+static const struct flag run_flags[] = {
+    {"--once", NULL, "publish what is there, then exit: for tests and jobs; opens no HTTP port"},
+    {"--timeout", "DURATION", "with --once: give up after so long (default 60s), exit 75"},
+    {0},
+};
+static const struct flag json_flags[] = {FLAG_JSON, {0}};
+static const struct flag print_flags[] = {
+    {"--with-grants", NULL, "also the roles and their rights (grants.sql)"},
+    {"--format", "FORMAT", "plain"},
+    {0},
+};
+static const struct flag pause_flags[] = {
+    {"--reason", "TEXT", "why, for everyone who looks at the status"}, FLAG_JSON, {0}};
+static const struct flag rebase_flags[] = {
+    {"--to", "now|start", "now: publish only what is written from now on; start: publish again what is kept"},
+    FLAG_JSON,
+    {0},
+};
+static const struct flag health_flags[] = {
+    {"--live", NULL, "do the loops make progress?"},
+    {"--ready", NULL, "is it ready for traffic?"},
+    FLAG_JSON,
+    {0},
+};
+static const struct flag help_flags[] = {{"--markdown", NULL, "help options as a table for documentation"}, {0}};
+
+static const struct command migrate_children[] = {
+    {.name = "up",
+     .summary = "apply the migrations that are missing",
+     .run = migrate_run_up,
+     .flags = json_flags,
+     .detail = "Needs of the configuration only \"postgres\", with the rights of an owner of schema relay.\n"
+               "Each migration runs in a transaction of its own; two runners do not collide."},
+    {.name = "print",
+     .summary = "print the SQL of all migrations, for a runner of your own",
+     .run = migrate_run_print,
+     .flags = print_flags,
+     .detail = "Plain SQL in order; it may be run again."},
+    {.name = "status",
+     .summary = "which migrations are applied",
+     .run = migrate_run_status,
+     .flags = json_flags,
+     .detail = "Exit code 3 when some are missing."},
+    {0},
+};
+
+static const struct command children[] = {
+    {.name = "run",
+     .summary = "the service: publish outboxes until a signal ends it",
+     .run = run_run,
+     .flags = run_flags,
+     .detail =
+         "Stays up while PostgreSQL or Kafka are away. Signals: TERM and INT finish the batches in flight and stop\n"
+         "(10 s; a second one: at once), HUP reads the configuration again, USR1 pauses and USR2 resumes all streams."},
+    {.name = "check",
+     .summary = "read the configuration offline; all errors at once",
+     .run = check_run,
+     .flags = json_flags},
+    {.name = "status",
+     .summary = "the streams, one screen",
+     .run = status_run,
+     .flags = json_flags,
+     .detail =
+         "Read from PostgreSQL, so it also works elsewhere. Exit code 3 when a stream is degraded or no relay runs\n"
+         "it, 4 when one waits for an operator's choice."},
+    {.name = "migrate", .summary = "the schema in PostgreSQL", .children = migrate_children},
+    {.name = "pause",
+     .arguments = "STREAM",
+     .summary = "stop publishing a stream, until it is resumed",
+     .run = pause_run,
+     .flags = pause_flags,
+     .words_min = 1,
+     .words_max = 1,
+     .detail = "Stored in the database, so it outlives restarts. STREAM as status shows it: outbox/main."},
+    {.name = "resume",
+     .arguments = "STREAM",
+     .summary = "go on publishing a paused stream",
+     .run = pause_run_resume,
+     .flags = pause_flags,
+     .words_min = 1,
+     .words_max = 1},
+    {.name = "rebase",
+     .arguments = "STREAM",
+     .summary = "after a restore or a cluster change: choose where to go on",
+     .run = rebase_run,
+     .flags = rebase_flags,
+     .words_min = 1,
+     .words_max = 1,
+     .detail = "For a stream that refuses to go on because its position and the database do not belong together.\n"
+               "--to now skips every row that is there; --to start publishes every row that is kept, also those\n"
+               "that were published before: consumers see them twice."},
+    {.name = "health",
+     .summary = "ask the running relay; exit 0 or 1, for exec probes",
+     .run = health_run,
+     .flags = health_flags},
+    {.name = "version",
+     .summary = "versions of the program, its library and its schema",
+     .run = run_version,
+     .flags = json_flags},
+    {.name = "help",
+     .arguments = "[COMMAND | options]",
+     .summary = "help of a command, or all options",
+     .run = run_help,
+     .flags = help_flags,
+     .words_max = 3},
+    {0},
+};
+
+static const struct flag root_flags[] = {{"--version", NULL, "as the command version"}, {0}};
+
+const struct command command_root = {
+    .summary = "boxrelay publishes outbox tables of PostgreSQL to Kafka, exactly once and in order.",
+    .children = children,
+    .flags = root_flags,
+};

@@ -1,0 +1,337 @@
+#include "option.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/attributes.h"
+#include "names.h"
+#include "outbox/service.h"
+#include "settings.h"
+#include "text.h"
+#include "units.h"
+
+#define IN_RELAY(store_, field_)  .store = (store_), .at = offsetof(struct settings, field_)
+#define IN_OUTBOX(store_, field_) .store = (store_), .at = offsetof(struct outbox_stream_options, field_)
+
+enum { SECOND_MS = 1000, DAY_MS = 86400000, KIB = 1024, MIB = 1048576 };
+
+const struct option option_table[] = {
+    {.path = "/name",
+     .type = OPTION_TEXT,
+     IN_RELAY(OPTION_AS_TEXT, name),
+     .check = names_relay,
+     .required = true,
+     .meaning = "The relay's name, part of every topic, group and transactional id it uses in Kafka. One name belongs "
+                "to one database; keep it for ever."},
+    {.path = "/instance_id",
+     .type = OPTION_TEXT,
+     IN_RELAY(OPTION_AS_TEXT, instance_id),
+     .check = names_kafka,
+     .meaning = "Static membership (group.instance.id): a restart within the session time-out moves no stream. Has to "
+                "differ between the instances of a relay."},
+    {.path = "/postgres",
+     .type = OPTION_TEXT,
+     IN_RELAY(OPTION_AS_TEXT, postgres),
+     .check = names_conninfo,
+     .required = true,
+     .secret = true,
+     .meaning =
+         "libpq's connection string, passed on untouched: \"host=... dbname=... user=...\" or a postgresql:// URI."},
+    {.path = "/kafka/*",
+     .type = OPTION_PROPERTY,
+     .meaning =
+         "librdkafka properties for all clients. bootstrap.servers is required; those that exactly-once rests on "
+         "are refused with the reason."},
+    {.path = "/kafka/producer/*", .type = OPTION_PROPERTY, .meaning = "The same, for producers only."},
+    {.path = "/kafka/consumer/*", .type = OPTION_PROPERTY, .meaning = "The same, for consumers only."},
+    {.path = "/outbox/*/commit_interval_ms",
+     .type = OPTION_INTEGER,
+     IN_OUTBOX(OPTION_AS_INT32, commit_interval_ms),
+     .otherwise = "5",
+     .unit = "ms",
+     .max = 10000,
+     .meaning = "Least time from one Kafka commit to the next transaction's first record; shorter is slower in Kafka."},
+    {.path = "/outbox/*/batch_rows_max",
+     .type = OPTION_INTEGER,
+     IN_OUTBOX(OPTION_AS_INT32, batch_rows_max),
+     .otherwise = "5000",
+     .unit = "rows",
+     .min = 1,
+     .max = 100000,
+     .meaning = "Most rows in one transaction."},
+    {.path = "/outbox/*/batch_bytes_max",
+     .type = OPTION_SIZE,
+     IN_OUTBOX(OPTION_AS_INT64, batch_bytes_max),
+     .otherwise = "8MiB",
+     .min = 64 * KIB,
+     .max = 256 * MIB,
+     .meaning = "Most payload in one transaction, and so the memory of a stream."},
+    {.path = "/outbox/*/retention",
+     .type = OPTION_DURATION,
+     IN_OUTBOX(OPTION_AS_INT64, retention_ms),
+     .otherwise = "24h",
+     .min = SECOND_MS,
+     .max = 3650LL * DAY_MS,
+     .meaning = "How long published rows are kept in the table at least."},
+    {.path = "/outbox/*/topics",
+     .type = OPTION_TOPICS,
+     IN_OUTBOX(OPTION_AS_TOPICS, topics),
+     .meaning =
+         "The topics that rows may name: names, and regular expressions (POSIX extended) beginning with ^. All if "
+         "left out."},
+    {.path = "/outbox/*/on_unknown_topic",
+     .type = OPTION_WORD,
+     IN_OUTBOX(OPTION_AS_BOOL, unknown_topic_is_poison),
+     .words = "wait|poison",
+     .otherwise = "wait",
+     .meaning = "A row names a topic that does not exist: wait until it is created, or treat the row by on_poison."},
+    {.path = "/outbox/*/on_poison",
+     .type = OPTION_WORD,
+     .words = "stop",
+     .later = "park|dead_letter",
+     .otherwise = "stop",
+     .meaning = "A row that can never pass: stop its stream."},
+    {.path = "/outbox/*/headers",
+     .type = OPTION_WORD,
+     .words = "plain",
+     .later = "cloudevents|debezium",
+     .otherwise = "plain",
+     .meaning = "Which headers records get besides the row's own: id, type and relay."},
+    {.path = "/outbox/*/dead_letter_topic", .type = OPTION_REFUSED, .meaning = "Dead letters to a topic."},
+    {.path = "/inbox", .type = OPTION_REFUSED, .meaning = "The way in, from Kafka to inbox tables."},
+    {.path = "/positions/topic",
+     .type = OPTION_TEXT,
+     IN_RELAY(OPTION_AS_TEXT, positions_topic),
+     .check = names_topic,
+     .otherwise = "boxrelay.<name>.positions",
+     .meaning = "The compacted topic that holds how far each outbox has been published."},
+    {.path = "/positions/replication_factor",
+     .type = OPTION_INTEGER,
+     IN_RELAY(OPTION_AS_INT32, positions_replication_factor),
+     .otherwise = "0",
+     .unit = "replicas",
+     .max = 32767,
+     .meaning = "Replicas of that topic when the relay creates it; 0: three, or as many as there are brokers."},
+    {.path = "/positions/accept_weak",
+     .type = OPTION_BOOLEAN,
+     IN_RELAY(OPTION_AS_BOOL, positions_accept_weak),
+     .otherwise = "false",
+     .meaning =
+         "Start although that topic has fewer than three replicas or min.insync.replicas below 2 on a cluster of "
+         "three brokers or more: a lost broker can then lose messages."},
+    {.path = "/http/listen",
+     .type = OPTION_TEXT,
+     IN_RELAY(OPTION_AS_TEXT, http_listen),
+     .check = names_listen,
+     .otherwise = "127.0.0.1:8090",
+     .meaning = "Address and port of health, metrics and status; \"off\" for none."},
+    {.path = "/health/format",
+     .type = OPTION_WORD,
+     .words = "microprofile",
+     .later = "spring",
+     .otherwise = "microprofile",
+     .meaning = "The JSON form of the health pages."},
+    {.path = "/health/ready_requires_kafka",
+     .type = OPTION_BOOLEAN,
+     IN_RELAY(OPTION_AS_BOOL, ready_requires_kafka),
+     .otherwise = "false",
+     .meaning =
+         "Not ready while Kafka is away. A sidecar's readiness takes its whole pod out of service, and an outbox "
+         "exists to survive a broker outage: leave it off there."},
+    {.path = "/log/format",
+     .type = OPTION_WORD,
+     IN_RELAY(OPTION_AS_INT32, log_format),
+     .words = "auto|json|text",
+     .otherwise = "auto",
+     .meaning = "Log lines on stderr; auto: text on a terminal, else JSON."},
+    {.path = "/log/level",
+     .type = OPTION_WORD,
+     IN_RELAY(OPTION_AS_INT32, log_level),
+     .words = "debug|info|warn|error",
+     .otherwise = "info",
+     .live = true,
+     .meaning = "The least level that is logged."},
+    {.path = "/on_failover",
+     .type = OPTION_WORD,
+     .words = "stop",
+     .later = "recover",
+     .otherwise = "stop",
+     .meaning = "PostgreSQL lost commits in a failover or restore: stop and wait for an operator (boxrelay rebase)."},
+    {.path = "/$schema", .type = OPTION_IGNORED, .meaning = "For editors; not read."},
+};
+
+const size_t option_count = COUNT_OF(option_table);
+
+/* Where in the pattern the path ended; NULL: it does not match so far. */
+static const char *match(const char *pattern, const char *path)
+{
+    while (*pattern && *path) {
+        if (*pattern == '*') {
+            pattern++;
+            path += strcspn(path, "/");
+        } else if (*pattern++ != *path++) {
+            return NULL;
+        }
+    }
+    return *path ? NULL : pattern;
+}
+
+bool option_matches(const char *pattern, const char *path)
+{
+    const char *rest = match(pattern, path);
+    return rest && *rest == '\0';
+}
+
+const struct option *option_find(const char *path)
+{
+    const struct option *found = NULL;
+    size_t length = strlen(path);
+    for (size_t i = 0; i < option_count; i++) {
+        if (strncmp(option_table[i].path, path, length) == 0 && option_table[i].path[length] == '/')
+            return NULL; /* /kafka/producer is an object, not the property "producer" */
+        if (!found && option_matches(option_table[i].path, path))
+            found = &option_table[i];
+    }
+    return found;
+}
+
+bool option_child(const struct option *option, const char *parent, char *word, size_t size)
+{
+    const char *rest = match(option->path, parent);
+    if (!rest || *rest != '/')
+        return false;
+    snprintf(word, size, "%.*s", (int)strcspn(rest + 1, "/"), rest + 1);
+    return true;
+}
+
+bool option_inside(const char *path)
+{
+    char word[64];
+    for (size_t i = 0; i < option_count; i++)
+        if (option_child(&option_table[i], path, word, sizeof word))
+            return true;
+    return false;
+}
+
+static void number_format(const struct option *option, int64_t value, char text[UNITS_TEXT_SIZE])
+{
+    if (option->type == OPTION_DURATION)
+        units_duration_format(value, text);
+    else if (option->type == OPTION_SIZE)
+        units_size_format(value, text);
+    else
+        snprintf(text, UNITS_TEXT_SIZE, "%lld", (long long)value);
+}
+
+void option_values(const struct option *option, char *text, size_t size)
+{
+    char min[UNITS_TEXT_SIZE], max[UNITS_TEXT_SIZE];
+    switch (option->type) {
+    case OPTION_BOOLEAN:
+        snprintf(text, size, "true or false");
+        return;
+    case OPTION_INTEGER:
+    case OPTION_DURATION:
+    case OPTION_SIZE:
+        number_format(option, option->min, min);
+        number_format(option, option->max, max);
+        snprintf(text, size, "%s to %s%s%s", min, max, option->unit ? " " : "", option->unit ? option->unit : "");
+        return;
+    case OPTION_WORD:
+        snprintf(text, size, "%s", option->words);
+        return;
+    case OPTION_TOPICS:
+        snprintf(text, size, "list of names and ^regexes");
+        return;
+    case OPTION_REFUSED:
+        snprintf(text, size, "not available in this version");
+        return;
+    default:
+        snprintf(text, size, "text");
+    }
+}
+
+void option_environment(const struct option *option, char *text, size_t size)
+{
+    size_t length = (size_t)snprintf(text, size, "BOXRELAY");
+    bool outbox = text_starts(option->path, "/outbox/");
+    for (const char *c = option->path; *c && length + 12 < size; c++) {
+        if (*c == '*')
+            length += (size_t)snprintf(text + length, size - length, outbox ? "<NAME>" : "<PROPERTY>");
+        else
+            text[length++] = isalnum((unsigned char)*c) ? (char)toupper((unsigned char)*c) : '_';
+    }
+    text[length] = '\0';
+}
+
+/* Words wrapped at 78 columns, each line behind six spaces. */
+static void wrap(FILE *out, const char *text)
+{
+    size_t column = 0;
+    while (*text) {
+        size_t span = strcspn(text, " ");
+        if (column == 0 || column + 1 + span > 72) {
+            fprintf(out, "%s      ", column ? "\n" : "");
+            column = 0;
+        } else {
+            fputc(' ', out);
+            column++;
+        }
+        fprintf(out, "%.*s", (int)span, text);
+        column += span;
+        text += span + (text[span] == ' ');
+    }
+    fputc('\n', out);
+}
+
+static void help_text(FILE *out, const struct option *option, const char *values, const char *variable)
+{
+    fprintf(out, "%s\n", option->path);
+    wrap(out, option->meaning);
+    fprintf(out, "      values: %s", values);
+    if (option->later)
+        fprintf(out, " (not available in this version: %s)", option->later);
+    if (option->otherwise)
+        fprintf(out, "; default: %s", option->otherwise);
+    if (option->required)
+        fprintf(out, "; required");
+    if (option->live)
+        fprintf(out, "; applied by a reload (SIGHUP)");
+    fprintf(out, "\n      environment: %s, %s_FILE\n\n", variable, variable);
+}
+
+/* "|" ends a cell. */
+static void cell(FILE *out, const char *text)
+{
+    for (; *text; text++)
+        fprintf(out, *text == '|' ? "\\|" : "%c", *text);
+}
+
+static void help_markdown(FILE *out, const struct option *option, const char *values, const char *variable)
+{
+    fprintf(out, "| `%s` | ", option->path);
+    cell(out, values);
+    if (option->later) {
+        fputs(" (later: ", out);
+        cell(out, option->later);
+        fputc(')', out);
+    }
+    fprintf(out, " | %s | ", option->required ? "required" : option->otherwise ? option->otherwise : "");
+    cell(out, option->meaning);
+    fprintf(out, "%s | `%s` |\n", option->live ? " Applied by a reload." : "", variable);
+}
+
+void option_help(FILE *out, bool markdown)
+{
+    if (markdown)
+        fputs("| option | values | default | meaning | environment |\n|---|---|---|---|---|\n", out);
+    for (size_t i = 0; i < option_count; i++) {
+        char values[128], variable[128];
+        if (option_table[i].type == OPTION_IGNORED || (markdown && option_table[i].type == OPTION_REFUSED))
+            continue;
+        option_values(&option_table[i], values, sizeof values);
+        option_environment(&option_table[i], variable, sizeof variable);
+        (markdown ? help_markdown : help_text)(out, &option_table[i], values, variable);
+    }
+}

@@ -1,0 +1,72 @@
+/*
+ * The configuration, read once: defaults < file < environment < flags. Immutable after settings_load; a reload loads
+ * another one and compares. Thread: any once loaded.
+ */
+#ifndef APP_SETTINGS_H
+#define APP_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kafka/client.h"
+#include "option.h"
+#include "outbox/service.h"
+#include "problems.h"
+
+enum { SETTINGS_PROPERTIES_MAX = 256, SETTINGS_TOPICS_MAX = 1000 };
+
+struct settings_property {
+    enum kafka_scope scope;
+    char *name, *value;
+};
+
+struct settings {
+    char *name, *instance_id, *postgres; /* instance_id may be NULL */
+    char *positions_topic;
+    int32_t positions_replication_factor;
+    bool positions_accept_weak;
+    char *http_listen;
+    bool ready_requires_kafka;
+    int32_t log_format, log_level; /* enum log_format, enum log_level */
+    struct kafka_settings *kafka;
+    size_t property_count; /* as written, to compare and to show what is no secret */
+    struct settings_property properties[SETTINGS_PROPERTIES_MAX];
+    bool outbox_on; /* false: "outbox": {} */
+    size_t outbox_count;
+    struct outbox_stream_options outboxes[OUTBOX_STREAMS_MAX];
+};
+
+/* What a command cannot do without; the rest may be missing, but what is there has to be right. */
+enum settings_need { SETTINGS_NEED_NOTHING, SETTINGS_NEED_POSTGRES, SETTINGS_NEED_ALL };
+
+struct settings_source {
+    const char *file;               /* NULL: none */
+    char *const *environment;       /* as environ */
+    const char *const *assignments; /* "/http/listen=off" of --set */
+    size_t assignment_count;
+    enum settings_need need;
+};
+
+/*
+ * Loads; true: *out is the caller's. False: what is wrong is in `problems`, all of it. `warnings` gets what is
+ * suspicious but no error: environment variables of ours that are no option.
+ */
+MUST_CHECK bool settings_load(const struct settings_source *source, struct settings **out, struct problems *problems,
+                              struct problems *warnings);
+void settings_free(struct settings **settings);
+
+/* Calls changed() for each option whose value differs, and for "/kafka" and "/outbox" as wholes. */
+void settings_compare(const struct settings *a, const struct settings *b,
+                      void (*changed)(void *opaque, const char *path, bool live), void *opaque);
+
+/* bootstrap.servers as configured; "" when it is missing. */
+const char *settings_bootstrap(const struct settings *settings);
+
+/* The options of outbox `name` in `settings`, made with its defaults if new; NULL: no room for one more. */
+struct outbox_stream_options *settings_outbox(struct settings *settings, const char *name);
+
+/* Fills what the outbox service is started with; everything in it is borrowed from `settings`. */
+void settings_service(const struct settings *settings, struct outbox_service_options *options);
+
+#endif

@@ -1,0 +1,18 @@
+/* relay.status for people and for programs. Thread: any. */
+#ifndef APP_STATUS_TEXT_H
+#define APP_STATUS_TEXT_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+#include "pg/status.h"
+#include "say.h"
+
+/* A table, and below it a paragraph for each stream that is paused or has an error. */
+void status_text_print(const struct status_stream *streams, size_t count, FILE *out);
+void status_text_json(const struct status_stream *streams, size_t count, FILE *out);
+
+/* REFUSED when a stream waits for an operator's choice; DEGRADED when one has another error, or nobody runs it. */
+enum exit_code status_text_code(const struct status_stream *streams, size_t count);
+
+#endif
