@@ -143,6 +143,14 @@ static enum exit_code parse(struct invocation *invocation, int argc, char **argv
     return code;
 }
 
+static enum exit_code missing_child(const struct invocation *invocation)
+{
+    char names[256] = "";
+    for (const struct command *child = invocation->command->children; child->name; child++)
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", names[0] ? ", " : "", child->name);
+    return command_usage(invocation, "needs one of %s", names);
+}
+
 enum exit_code command_main(int argc, char **argv)
 {
     struct invocation invocation = {.command = &command_root};
@@ -159,7 +167,7 @@ enum exit_code command_main(int argc, char **argv)
         return find_child(&command_root, "version")->run(&invocation);
     if (!command->run) {
         if (invocation.depth > 0)
-            return command_usage(&invocation, "which one? See below or boxrelay help");
+            return missing_child(&invocation);
         (void)command_help(names, 0);
         return argc > 1 ? EXIT_USAGE : EXIT_OK;
     }

@@ -244,6 +244,9 @@ void option_values(const struct option *option, char *text, size_t size)
     case OPTION_TOPICS:
         snprintf(text, size, "list of names and ^regexes");
         return;
+    case OPTION_PROPERTY:
+        snprintf(text, size, "text, number, true or false");
+        return;
     case OPTION_REFUSED:
         snprintf(text, size, "not available in this version");
         return;

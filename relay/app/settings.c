@@ -74,20 +74,23 @@ static void require(const struct settings_source *source, const struct document 
                     const struct settings *settings, struct problems *problems)
 {
     struct where where = document_where(document, "", false);
-    const char *from_file = document->file ? "" : " (no --config FILE was given, nor BOXRELAY_CONFIG set)";
+    size_t before = problems->count;
     if (source->need == SETTINGS_NEED_ALL && !settings->name && !written(document, "name"))
-        problems_add(problems, where, "/name: missing%s; the relay's name, as \"orders\"", from_file);
+        problems_add(problems, where, "/name: missing; the relay's name, as \"orders\"");
     if (source->need >= SETTINGS_NEED_POSTGRES && !settings->postgres && !written(document, "postgres"))
-        problems_add(problems, where, "/postgres: missing%s; a connection string, as \"host=localhost dbname=orders\"",
-                     from_file);
+        problems_add(problems, where, "/postgres: missing; a connection string, as \"host=localhost dbname=orders\"");
     const json_t *kafka = json_object_get(document->root, "kafka");
     if (source->need == SETTINGS_NEED_ALL && !json_object_get(kafka, "bootstrap.servers") &&
         !json_object_get(kafka, "metadata.broker.list"))
         problems_add(problems, document_where(document, "/kafka", false),
-                     "/kafka/bootstrap.servers: missing%s; the brokers, as \"localhost:9092\"", from_file);
+                     "/kafka/bootstrap.servers: missing; the brokers, as \"localhost:9092\"");
     if (source->need == SETTINGS_NEED_ALL && !settings->outbox_on)
         problems_add(problems, document_where(document, "/outbox", false),
                      "/outbox: {} turns the outbox off, and this version has nothing else to run; leave it out");
+    if (!document->file && problems->count > before)
+        problems_add(problems, where,
+                     "no file was read: give one with --config FILE or BOXRELAY_CONFIG, or set all "
+                     "that is missing as BOXRELAY_... (boxrelay help options)");
 }
 
 /* "<name>" in a default is known only after the name was read. */

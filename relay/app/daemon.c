@@ -1,0 +1,222 @@
+#include "daemon.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "daemon_internal.h"
+#include "kafka/client.h"
+#include "notify.h"
+#include "text.h"
+
+void daemon_overview(void *opaque, struct overview *overview)
+{
+    struct daemon *daemon = opaque;
+    overview->name = daemon->settings->name;
+    overview->version = BOXRELAY_VERSION;
+    overview->library_version = kafka_library_version();
+    overview->started = atomic_load(&daemon->started);
+    overview->stopping = atomic_load(&daemon->stopping);
+    overview->reload_success = atomic_load(&daemon->reload_success);
+    overview->beat_ms = atomic_load(&daemon->beat_ms);
+    overview->ready_requires_kafka = daemon->settings->ready_requires_kafka;
+    overview->process.start_seconds = daemon->start_seconds;
+    overview_take(overview, overview->started ? daemon->service : NULL);
+    overview->now_ms = clock_monotonic_ms();
+}
+
+static void on_beat(uv_timer_t *timer)
+{
+    struct daemon *daemon = timer->data;
+    atomic_store(&daemon->beat_ms, clock_monotonic_ms());
+    notify_send("WATCHDOG=1");
+}
+
+static void on_look(uv_timer_t *timer)
+{
+    struct daemon *daemon = timer->data;
+    struct outbox_service_view view;
+    struct outbox_stream_view *stream = text_memory(1, sizeof *stream);
+    outbox_service_view(daemon->service, &view);
+    watch_service(&daemon->watch, &view);
+    for (size_t i = 0; i < view.stream_count && i < OUTBOX_STREAMS_MAX; i++)
+        if (outbox_service_stream(daemon->service, i, stream))
+            watch_stream(&daemon->watch, i, stream);
+    free(stream);
+}
+
+/* The one place where the stage changes. */
+static void set_stage(struct daemon *daemon, enum daemon_stage stage)
+{
+    int64_t now = clock_monotonic_ms();
+    assert(stage > daemon->stage);
+    daemon->stage = stage;
+    switch (stage) {
+    case DAEMON_DRAINING:
+        atomic_store(&daemon->stopping, true);
+        notify_send("STOPPING=1\nSTATUS=finishing the batches in flight");
+        log_info("stopping: finishing the batches in flight; another signal stops at once");
+        outbox_service_request_stop(daemon->service, false);
+        daemon->deadline_ms = now + DAEMON_DRAIN_MS;
+        return;
+    case DAEMON_ABANDONING:
+        log_warn("stopping at once: batches in flight are given up and published again by whoever leads next");
+        outbox_service_request_stop(daemon->service, true);
+        daemon->deadline_ms = now + DAEMON_ABANDON_MS;
+        return;
+    default:
+        uv_stop(&daemon->loop);
+    }
+}
+
+/* A crash is safe by design, so is an end in the middle of a Kafka call that has a minute to answer. */
+static _Noreturn void end_hard(void)
+{
+    log_warn("stopped without waiting for a call that does not return; nothing is lost or doubled by it");
+    _exit(EXIT_OK);
+}
+
+static void on_stop_look(uv_timer_t *timer)
+{
+    struct daemon *daemon = timer->data;
+    if (outbox_service_stopped(daemon->service))
+        set_stage(daemon, DAEMON_ENDED);
+    else if (clock_monotonic_ms() < daemon->deadline_ms)
+        return;
+    else if (daemon->stage == DAEMON_DRAINING)
+        set_stage(daemon, DAEMON_ABANDONING);
+    else
+        end_hard();
+}
+
+static void stop(struct daemon *daemon)
+{
+    if (daemon->stage == DAEMON_RUNNING) {
+        set_stage(daemon, DAEMON_DRAINING);
+        uv_timer_start(&daemon->stop_look, on_stop_look, DAEMON_STOP_LOOK_MS, DAEMON_STOP_LOOK_MS);
+    } else if (daemon->stage == DAEMON_DRAINING) {
+        set_stage(daemon, DAEMON_ABANDONING);
+    }
+}
+
+static void on_signal(uv_signal_t *handle, int signal)
+{
+    struct daemon *daemon = handle->data;
+    switch (signal) {
+    case SIGTERM:
+    case SIGINT:
+        stop(daemon);
+        return;
+    case SIGHUP:
+        daemon_reload(daemon);
+        return;
+    default:
+        daemon_pause_all(daemon, signal == SIGUSR1);
+    }
+}
+
+static void loop_init(struct daemon *daemon)
+{
+    static const int numbers[DAEMON_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
+    uv_timer_t *const timers[] = {&daemon->beat, &daemon->look, &daemon->stop_look};
+    int failed = uv_loop_init(&daemon->loop);
+    for (size_t i = 0; !failed && i < DAEMON_SIGNALS; i++) {
+        failed = uv_signal_init(&daemon->loop, &daemon->signals[i]) ||
+                 uv_signal_start(&daemon->signals[i], on_signal, numbers[i]);
+        daemon->signals[i].data = daemon;
+    }
+    for (size_t i = 0; !failed && i < COUNT_OF(timers); i++) {
+        failed = uv_timer_init(&daemon->loop, timers[i]);
+        timers[i]->data = daemon;
+    }
+    if (failed) { /* no file descriptor or memory is left at the very start */
+        log_error("the main loop cannot start", LOG_STR("error", uv_strerror(failed)));
+        exit(EXIT_FAILED);
+    }
+    signal(SIGPIPE, SIG_IGN);
+    uv_timer_start(&daemon->beat, on_beat, 0, DAEMON_BEAT_MS);
+    uv_timer_start(&daemon->look, on_look, DAEMON_WATCH_MS, DAEMON_WATCH_MS);
+}
+
+static void close_handle(uv_handle_t *handle, void *opaque)
+{
+    (void)opaque;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+/* Waits for a pause or resume that is being written: its session sees the stop. */
+static void loop_fini(struct daemon *daemon)
+{
+    daemon->operation_stop.level = SESSION_STOP_NOW;
+    uv_walk(&daemon->loop, close_handle, NULL);
+    uv_run(&daemon->loop, UV_RUN_DEFAULT);
+    int busy = uv_loop_close(&daemon->loop);
+    assert(busy == 0);
+}
+
+static void log_start(const struct daemon *daemon, const char *address)
+{
+    const struct settings *settings = daemon->settings;
+    log_info("boxrelay starts", LOG_STR("name", settings->name), LOG_STR("version", BOXRELAY_VERSION),
+             LOG_STR("librdkafka", kafka_library_version()), LOG_STR("kafka", settings_bootstrap(settings)),
+             LOG_STR("positions", settings->positions_topic), LOG_STR("http", address),
+             LOG_STR("config", daemon->source->file ? daemon->source->file : "environment"));
+    for (size_t i = 0; i < settings->outbox_count; i++)
+        log_info("outbox configured; all that are registered in the database run",
+                 LOG_STR("outbox", settings->outboxes[i].name));
+}
+
+static enum error_class open_http(struct daemon *daemon, char address[128], struct error *error)
+{
+    snprintf(address, 128, "off");
+    if (strcmp(daemon->settings->http_listen, "off") == 0)
+        return ERROR_NONE;
+    struct http_options options = {.listen = daemon->settings->http_listen, .take = daemon_overview, .opaque = daemon};
+    return http_open(&options, address, &daemon->http, error);
+}
+
+static enum exit_code refuse_start(struct daemon *daemon, const struct error *error)
+{
+    log_error("boxrelay cannot start", LOG_OF_ERROR(error));
+    http_close(&daemon->http);
+    loop_fini(daemon);
+    return EXIT_FAILED;
+}
+
+enum exit_code daemon_run(struct settings *settings, const struct settings_source *source)
+{
+    struct outbox_service_options options;
+    char address[128];
+    struct error error;
+    struct daemon *daemon = text_memory(1, sizeof *daemon);
+    daemon->settings = settings;
+    daemon->source = source;
+    daemon->start_seconds = (double)clock_unix_ms() / 1000;
+    atomic_store(&daemon->beat_ms, clock_monotonic_ms());
+    atomic_store(&daemon->reload_success, true);
+    enum exit_code code = EXIT_OK;
+    loop_init(daemon);
+    settings_service(settings, &options);
+    /* The port first: a second copy of the same relay must not get as far as Kafka. */
+    if (open_http(daemon, address, &error) != ERROR_NONE ||
+        outbox_service_start(&options, &daemon->service, &error) != ERROR_NONE) {
+        code = refuse_start(daemon, &error);
+        goto out;
+    }
+    atomic_store(&daemon->started, true);
+    log_start(daemon, address);
+    notify_send("READY=1\nSTATUS=running");
+    uv_run(&daemon->loop, UV_RUN_DEFAULT);
+    http_close(&daemon->http);
+    loop_fini(daemon);
+    outbox_service_free(&daemon->service);
+    log_info("boxrelay stopped");
+out:
+    free(daemon);
+    return code;
+}

@@ -1,0 +1,56 @@
+/* The daemon's one struct, shared by its source files. */
+#ifndef APP_DAEMON_INTERNAL_H
+#define APP_DAEMON_INTERNAL_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "daemon.h"
+#include "http.h"
+#include "outbox/service.h"
+#include "pg/session.h"
+#include "watch.h"
+
+enum daemon_stage {
+    DAEMON_RUNNING,
+    DAEMON_DRAINING,   /* batches in flight are finished */
+    DAEMON_ABANDONING, /* batches in flight are given up */
+    DAEMON_ENDED,
+};
+
+enum { DAEMON_SIGNALS = 5 };
+
+struct daemon {
+    struct settings *settings;
+    const struct settings_source *source;
+    uv_loop_t loop;
+    uv_signal_t signals[DAEMON_SIGNALS];
+    uv_timer_t beat, look, stop_look;
+    enum daemon_stage stage;
+    int64_t deadline_ms; /* monotonic, of the present stage */
+    double start_seconds;
+    struct outbox_service *service; /* set once before started, freed after HTTP has ended */
+    struct http *http;
+    struct watch watch;
+    /* Read by the HTTP thread. */
+    atomic_bool started, stopping, reload_success;
+    _Atomic int64_t beat_ms;
+    /* Pausing and resuming all streams, in a thread of libuv's pool. */
+    uv_work_t operation;
+    bool operating, operation_pauses;
+    struct session_stop operation_stop;
+    size_t operation_count;
+    struct error operation_error;
+};
+
+/* SIGHUP: reads the configuration again, applies what can be, says what needs a restart. */
+void daemon_reload(struct daemon *daemon);
+
+/* SIGUSR1, SIGUSR2: pauses or resumes all streams, in the database. */
+void daemon_pause_all(struct daemon *daemon, bool pause);
+
+/* Fills an overview; called in the HTTP thread. */
+void daemon_overview(void *opaque, struct overview *overview);
+
+#endif
