@@ -29,6 +29,9 @@ MUST_CHECK enum error_class kafka_settings_add(struct kafka_settings *settings, 
 /* True for names whose value must never be shown (sasl.password, ssl.key.pem, ...). */
 bool kafka_property_is_secret(const char *name);
 
+/* Not NULL when these settings cannot work with this library against Kafka 4: what to say at the start. */
+const char *kafka_scram_warning(const struct kafka_settings *settings);
+
 /* Run-time library version, "2.0.2"; owned by librdkafka. */
 const char *kafka_library_version(void);
 

@@ -18,6 +18,11 @@
 #include "kafka/client.h"
 #include "kafka/producer.h"
 
+enum {
+    POSITIONS_ENSURE_TIMEOUT_MS = 10000, /* of positions_ensure: brokers that are away for longer are RECONNECT */
+    POSITIONS_SEGMENT_BYTES = 32 * 1024 * 1024, /* a transaction adds 155 bytes: compacted often enough [K5] */
+};
+
 struct positions_options {
     const struct kafka_settings *settings;
     const char *topic;

@@ -27,6 +27,7 @@ enum {
     PRODUCER_COMMIT_TIMEOUT_MS = 60000,      /* the one commit call [K9] */
     PRODUCER_FLUSH_SLICE_MS = 20,            /* flush between looks at delivery failures [K9] */
     PRODUCER_INIT_TIMEOUT_MS = 60,           /* of the first init_transactions; doubled each attempt [K12] */
+    PRODUCER_INIT_TIMEOUT_MS_MAX = 3840,     /* not doubled beyond: a stop request waits for it */
     PRODUCER_TOPICS_MAX = 1024,              /* warmed topic handles kept [K10] */
     RECORD_HEADERS_MAX = 128,
     RECORD_PARTITION_BY_KEY = -1,
@@ -47,7 +48,8 @@ struct record {
     size_t value_size;
     uint32_t header_count;
     struct record_header headers[RECORD_HEADERS_MAX];
-    int64_t tag; /* the caller's name for it: what producer_commit names a refused record by; >= 0 */
+    bool copy_value; /* copied by producer_send: the value need not outlive the call */
+    int64_t tag;     /* the caller's name for it: what producer_commit names a refused record by; >= 0 */
 };
 
 struct producer_options {
@@ -55,8 +57,8 @@ struct producer_options {
     const char *stream;           /* "outbox/main", for messages */
     const char *transactional_id; /* constant per stream [K6] */
     const char *client_id;
-    bool isolate;                 /* batch.num.messages=1: exactly one delivery carries the real code */
-    const char *const *topics;    /* warmed before init_transactions; missing ones are no error here */
+    bool isolate;              /* batch.num.messages=1: exactly one delivery carries the real code */
+    const char *const *topics; /* warmed before init_transactions; missing ones are no error here */
     size_t topic_count;
     const struct kafka_stop *stop;
 };
@@ -85,11 +87,16 @@ struct topic_facts {
 
 /*
  * Checks and warms a topic before its first use in a transaction [K10]; cached afterwards. `refresh` asks the broker
- * again (a partition may have been added). CONFIG with code "UNKNOWN_TOPIC_OR_PART" when it does not exist, other
+ * again (a partition may have been added). POISON when no topic can have that name. RECREATE with code "BATCH_SIZE"
+ * when the topic takes smaller batches than this producer makes: the next one opened with the same settings and
+ * transactional_id makes smaller ones. CONFIG with code "UNKNOWN_TOPIC_OR_PART" when it does not exist, other
  * CONFIG without the right to see it, RECONNECT, RETRY.
  */
 MUST_CHECK enum error_class producer_topic(struct producer *producer, const char *topic, bool refresh,
                                            struct topic_facts *facts, struct error *error);
+
+/* Lets the library's events go while no transaction is open: call it now and then (about each second) when idle. */
+void producer_idle(struct producer *producer);
 
 /* Starts a transaction. `deadline_ms`: commit fails rather than keep it open longer [K8]. */
 MUST_CHECK enum error_class producer_begin(struct producer *producer, int64_t deadline_ms, struct error *error);
@@ -99,12 +106,11 @@ MUST_CHECK enum error_class producer_begin(struct producer *producer, int64_t de
  * with the transaction still clean: the record alone can never pass (too large for the client, no such partition) and
  * was not queued. Anything else: the batch has failed, close [K11].
  */
-MUST_CHECK enum error_class producer_send(struct producer *producer, const struct record *record,
-                                          struct error *error);
+MUST_CHECK enum error_class producer_send(struct producer *producer, const struct record *record, struct error *error);
 
 struct producer_commit_result {
-    int64_t refused_tag;    /* POISON only: the record whose delivery carried the real code in isolate mode, else -1 */
-    bool end_txn_repeated;  /* [K2] */
+    int64_t refused_tag;   /* POISON only: the record whose delivery carried the real code in isolate mode, else -1 */
+    bool end_txn_repeated; /* [K2] */
 };
 
 /*
@@ -115,5 +121,13 @@ struct producer_commit_result {
  */
 MUST_CHECK enum error_class producer_commit(struct producer *producer, int64_t expected,
                                             struct producer_commit_result *result, struct error *error);
+
+#ifdef BOXRELAY_FAULTS
+/*
+ * For the planted bug "producer_reused_after_abort" only: after a failure, aborts the transaction and makes the
+ * producer usable again, which [K1] forbids.
+ */
+MUST_CHECK enum error_class producer_abort_for_planted_bug(struct producer *producer, struct error *error);
+#endif
 
 #endif
