@@ -18,8 +18,8 @@
 
 enum {
     OUTBOX_STREAMS_MAX = 256,
-    OUTBOX_NAME_MAX = 40, /* [a-z][a-z0-9_]{0,39} */
-    OUTBOX_STREAM_NAME_MAX = 48, /* "outbox/" and the name */
+    OUTBOX_NAME_MAX = 40,          /* [a-z][a-z0-9_]{0,39} */
+    OUTBOX_STREAM_NAME_MAX = 48,   /* "outbox/" and the name */
     OUTBOX_TOPIC_METRICS_MAX = 64, /* topics counted one by one a stream; later ones together as "other" */
     OUTBOX_LATENCY_BUCKETS = 14,
 };
@@ -31,8 +31,8 @@ struct outbox_stream_options {
     int32_t batch_rows_max;
     int64_t batch_bytes_max;
     int64_t retention_ms;
-    bool unknown_topic_is_poison;     /* on_unknown_topic: "poison" */
-    const char *const *topics;        /* allow-list, names and ^regex (POSIX extended); NULL: all */
+    bool unknown_topic_is_poison; /* on_unknown_topic: "poison" */
+    const char *const *topics;    /* allow-list, names and ^regex (POSIX extended); NULL: all */
     size_t topic_count;
 };
 
@@ -43,7 +43,7 @@ struct outbox_service_options {
     const char *instance_id; /* NULL: dynamic membership */
     const char *conninfo;
     const struct kafka_settings *kafka;
-    const char *positions_topic; /* "boxrelay.<name>.positions" */
+    const char *positions_topic;          /* "boxrelay.<name>.positions" */
     int32_t positions_replication_factor; /* 0: min(3, brokers) */
     bool positions_accept_weak;
     const struct outbox_stream_options *streams;
@@ -59,16 +59,16 @@ struct outbox_stream_view {
     char state[16];                      /* publisher_state_name */
     bool leader;
     bool paused;
-    struct error last_error;    /* class ERROR_NONE: none since the last success */
-    int64_t state_since_ms;     /* unix */
-    int64_t progress_ms;        /* monotonic: the worker's last step, for liveness */
-    int64_t pending_rows;       /* bounded count; -1: not known */
-    bool pending_is_bound;      /* there may be more than pending_rows */
-    int64_t oldest_age_ms;      /* of the oldest pending row; 0: none; -1: not known */
+    struct error last_error; /* class ERROR_NONE: none since the last success */
+    int64_t state_since_ms;  /* unix */
+    int64_t progress_ms;     /* monotonic: the worker's last step, for liveness */
+    int64_t pending_rows;    /* bounded count; -1: not known */
+    bool pending_is_bound;   /* there may be more than pending_rows */
+    int64_t oldest_age_ms;   /* of the oldest pending row; 0: none; -1: not known */
     uint64_t transactions_committed, transactions_failed;
-    uint64_t errors[ERROR_INTEGRITY + 1];      /* by class */
-    uint64_t recreated[ERROR_INTEGRITY + 1];   /* producers recreated, by the class of the reason */
-    uint64_t recreated_end_txn;                /* because EndTxn went out more than once [K2] */
+    uint64_t errors[ERROR_INTEGRITY + 1];    /* by class */
+    uint64_t recreated[ERROR_INTEGRITY + 1]; /* producers recreated, by the class of the reason */
+    uint64_t recreated_end_txn;              /* because EndTxn went out more than once [K2] */
     uint64_t published_rows, published_bytes;
     uint64_t latency_counts[OUTBOX_LATENCY_BUCKETS]; /* not cumulative */
     double latency_sum_seconds;
@@ -82,7 +82,7 @@ struct outbox_stream_view {
 struct outbox_service_view {
     bool postgres_up, postgres_reached; /* now; ever since the start */
     bool kafka_up;
-    bool schema_ok;            /* schema version in this binary's window */
+    bool schema_ok; /* schema version in this binary's window */
     int32_t schema_version;
     struct error instance_error; /* instance-wide refusal or outage: identity, schema, PostgreSQL, Kafka; NONE: none */
     int64_t registry_progress_ms, leadership_progress_ms; /* monotonic, for liveness */

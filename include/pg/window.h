@@ -78,6 +78,12 @@ void batch_free(struct batch *batch);
 /* The current snapshot, outside of a transaction: equal to the last full window's, there is nothing to read [C4]. */
 MUST_CHECK enum error_class poll_snapshot(struct session *session, struct snapshot *snapshot, struct error *error);
 
+#ifdef BOXRELAY_FAULTS
+/* Planted bug: looks at the sequence's value instead of the snapshot, so a late commit stays where it is [C4]. */
+MUST_CHECK enum error_class window_planted_sequence_moved(struct session *session, const struct window_reader *reader,
+                                                          bool *moved, struct error *error);
+#endif
+
 /* Rows behind the position, counted to `limit`; the oldest one's unix ms, 0 when there is none. */
 MUST_CHECK enum error_class window_pending(struct session *session, const struct window_reader *reader,
                                            const struct position *position, int64_t limit, int64_t *rows,

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "session_internal.h"
 #include "statements.h"
 #include "window_parameters.h"
@@ -15,6 +16,12 @@ enum { ROW_COLUMNS = 11, ROW_BYTES = 200, NUMBER_TEXT = 24, POSTGRES_EPOCH_MS = 
 
 struct window_reader {
     char *probe, *window, *window_start, *slice, *pending, *drained;
+#ifdef BOXRELAY_FAULTS
+    char *planted_relation;
+    struct planted {
+        int64_t last; /* seq, or the sequence's value: what the planted bugs look at */
+    } * planted;
+#endif
 };
 
 enum error_class window_reader_new(const char *relation, struct window_reader **out, struct error *error)
@@ -29,6 +36,10 @@ enum error_class window_reader_new(const char *relation, struct window_reader **
     reader->slice = sql_for_relation(sql_slice, relation);
     reader->pending = sql_for_relation(sql_pending, relation);
     reader->drained = sql_for_relation(sql_drained, relation);
+#ifdef BOXRELAY_FAULTS
+    reader->planted_relation = strdup(relation);
+    reader->planted = calloc(1, sizeof *reader->planted);
+#endif
     if (reader->probe && reader->window && reader->window_start && reader->slice && reader->pending && reader->drained)
         return ERROR_NONE;
     window_reader_free(out);
@@ -45,6 +56,10 @@ void window_reader_free(struct window_reader **reader)
     free((*reader)->slice);
     free((*reader)->pending);
     free((*reader)->drained);
+#ifdef BOXRELAY_FAULTS
+    free((*reader)->planted_relation);
+    free((*reader)->planted);
+#endif
     free(*reader);
     *reader = NULL;
 }
@@ -229,6 +244,44 @@ static enum error_class read_window(struct session *session, const struct window
     return read_slice(session, reader, window, start - 1, limits, batch, error);
 }
 
+#ifdef BOXRELAY_FAULTS
+enum error_class window_planted_sequence_moved(struct session *session, const struct window_reader *reader, bool *moved,
+                                               struct error *error)
+{
+    PGresult *result;
+    const char *parameters[] = {reader->planted_relation};
+    if (session_exec(session, "SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence($1, 'seq')), 0)", 1,
+                     parameters, &result, error))
+        return error->class;
+    int64_t value = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+    PQclear(result);
+    *moved = value != reader->planted->last;
+    reader->planted->last = value;
+    return ERROR_NONE;
+}
+
+/* Planted bug: polling by `seq > last` loses rows that commit late. */
+static enum error_class planted_read_by_seq(struct session *session, const struct window_reader *reader,
+                                            const struct snapshot *until, const struct batch_limits *limits,
+                                            struct batch *batch, struct error *error)
+{
+    struct snapshot *all = calloc(2, sizeof *all);
+    struct window_parameters window;
+    snapshot_first(&all[0]);
+    all[1].xmin = all[1].xmax = until->xmax;
+    enum error_class class = window_parameters_init(&window, &all[0], &all[1], error);
+    free(all);
+    if (class)
+        return class;
+    class = read_slice(session, reader, &window, reader->planted->last, limits, batch, error);
+    window_parameters_fini(&window);
+    batch->more = false;
+    if (!class && batch->count)
+        reader->planted->last = batch->rows[batch->count - 1].seq;
+    return class;
+}
+#endif
+
 enum error_class batch_read(struct session *session, const struct window_reader *reader,
                             const struct position *position, const struct snapshot *snapshot,
                             const struct batch_limits *limits, struct snapshot *until, struct batch *batch,
@@ -238,6 +291,10 @@ enum error_class batch_read(struct session *session, const struct window_reader 
     assert(batch->count == 0 && limits->rows_max >= 1);
     batch->sliced = batch->more = false;
     snapshot_copy(until, position->slicing ? &position->until : snapshot);
+#ifdef BOXRELAY_FAULTS
+    if (fault_planted("read_by_seq"))
+        return planted_read_by_seq(session, reader, until, limits, batch, error);
+#endif
     if (window_parameters_init(&window, &position->from, until, error))
         return error->class;
     enum error_class class = position->slicing

@@ -1,0 +1,214 @@
+/*
+ * boxrelay rebase: an operator's choice of a new position, where going on could lose or double messages.
+ *
+ * A crash in the middle leaves the stream paused, and refused until rebase runs again: the new ring of ticks does not
+ * know the old position in Kafka, and the old ring would not know the new one.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "kafka/positions.h"
+#include "kafka/producer.h"
+#include "outbox/service.h"
+#include "pg/catalog.h"
+#include "pg/migrate.h"
+#include "pg/tick.h"
+#include "pg/window.h"
+
+enum { REBASE_MS_MAX = 60000 };
+
+struct rebase {
+    const struct outbox_service_options *service;
+    const char *stream_name;
+    enum rebase_target target;
+    struct catalog_stream stream;
+    struct catalog_stream streams[OUTBOX_STREAMS_MAX];
+    struct session *session;
+    struct producer *producer;
+    struct tick_ring ring;
+    struct database_identity database;
+    struct position position;
+    struct snapshot snapshot;
+    struct uuid barrier;
+    char owner[128];
+    char text[POSITION_TEXT_MAX];
+};
+
+static enum error_class unknown_stream(struct rebase *rebase, size_t count, struct error *error)
+{
+    char names[ERROR_HINT_MAX / 2] = "";
+    for (size_t i = 0; i < count; i++)
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? ", " : "", rebase->streams[i].name);
+    error_set(error, ERROR_CONFIG, "UNKNOWN_STREAM", "there is no stream \"%s\" in this database", rebase->stream_name);
+    return error_hint(error, "streams here: %s", names);
+}
+
+static enum error_class find_stream(struct rebase *rebase, struct error *error)
+{
+    const struct session_options options = {.conninfo = rebase->service->conninfo,
+                                            .application_name = "boxrelay/rebase"};
+    bool in_recovery;
+    size_t count;
+    if (session_open(&options, &rebase->session, error) || migrate_check(rebase->session, error) ||
+        session_identity(rebase->session, &rebase->database, &in_recovery, error))
+        return error->class;
+    if (in_recovery)
+        return error_set(error, ERROR_RECONNECT, "STANDBY", "PostgreSQL is a standby; rebase works on the primary");
+    if (catalog_claim(rebase->session, rebase->service->name, error) ||
+        catalog_streams(rebase->session, rebase->streams, OUTBOX_STREAMS_MAX, &count, error))
+        return error->class;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(rebase->streams[i].name, rebase->stream_name) == 0) {
+            rebase->stream = rebase->streams[i];
+            return ERROR_NONE;
+        }
+    return unknown_stream(rebase, count, error);
+}
+
+/* init_transactions fences whoever publishes the stream now. */
+static enum error_class open_producer(struct rebase *rebase, struct error *error)
+{
+    char transactional_id[256];
+    const char *topics[] = {rebase->service->positions_topic};
+    bool warned = true;
+    const struct positions_options positions = {
+        .settings = rebase->service->kafka,
+        .topic = rebase->service->positions_topic,
+        .partitions = rebase->stream.partition + 1,
+        .replication_factor = rebase->service->positions_replication_factor,
+        .accept_weak = rebase->service->positions_accept_weak,
+    };
+    snprintf(transactional_id, sizeof transactional_id, "boxrelay-%s-outbox-%s", rebase->service->name,
+             rebase->stream.short_name);
+    const struct producer_options options = {
+        .settings = rebase->service->kafka,
+        .stream = rebase->stream.name,
+        .transactional_id = transactional_id,
+        .client_id = "boxrelay-rebase",
+        .topics = topics,
+        .topic_count = COUNT_OF(topics),
+    };
+    if (positions_ensure(&positions, &warned, error))
+        return error->class;
+    return producer_open(&options, clock_monotonic_ms() + REBASE_MS_MAX, &rebase->producer, error);
+}
+
+static enum error_class commit_barrier(struct rebase *rebase, size_t length, struct error *error)
+{
+    rebase->barrier = uuid_random();
+    return positions_barrier(rebase->producer, rebase->service->positions_topic, rebase->stream.partition,
+                             &rebase->stream.uuid, &rebase->barrier, rebase->owner, length ? rebase->text : NULL,
+                             length, error);
+}
+
+/* The numbers that the new position must exceed or keep: an unreadable or absent old one counts as 0. */
+static enum error_class read_numbers(struct rebase *rebase, int64_t *tick, int64_t *request, struct error *error)
+{
+    bool found = false;
+    int64_t offset;
+    *tick = *request = 0;
+    if (commit_barrier(rebase, 0, error))
+        return error->class;
+    const struct positions_read read = {
+        .settings = rebase->service->kafka,
+        .topic = rebase->service->positions_topic,
+        .partition = rebase->stream.partition,
+        .stream = rebase->stream.uuid,
+        .barrier = rebase->barrier,
+        .from_offset = -1,
+        .deadline_ms = clock_monotonic_ms() + REBASE_MS_MAX,
+    };
+    enum error_class class = positions_read_back(&read, &found, &rebase->position, &offset, error);
+    if (class && class != ERROR_INTEGRITY)
+        return class;
+    if (!class && found) {
+        *tick = rebase->position.tick.number;
+        *request = rebase->position.request;
+    }
+    return ERROR_NONE;
+}
+
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* One transaction: the snapshot that may become the position, and the new ring. */
+static enum error_class write_ring(struct rebase *rebase, int64_t kafka_tick, struct error *error)
+{
+    bool paused;
+    uint32_t timeline;
+    if (batch_begin(rebase->session, &rebase->stream.uuid, &rebase->snapshot, &paused, &timeline, error) ||
+        tick_ring_read(rebase->session, &rebase->stream.uuid, &rebase->ring, error))
+        goto rollback;
+    rebase->database.timeline = timeline;
+    const struct tick *newest = tick_ring_newest(&rebase->ring);
+    const struct tick_writing tick = {
+        .stream = rebase->stream.uuid,
+        .new = {.number = larger(newest->name.number, kafka_tick) + 1, .uuid = uuid_random()},
+        .incarnation = uuid_random(),
+        .database = rebase->database,
+    };
+    position_first(&rebase->position, &rebase->stream.uuid, &tick.new, &rebase->database,
+                   producer_cluster_id(rebase->producer));
+    if (rebase->target == REBASE_NOW)
+        snapshot_copy(&rebase->position.from, &rebase->snapshot);
+    if (tick_rebase(rebase->session, &tick, error) || batch_commit(rebase->session, error))
+        goto rollback;
+    return ERROR_NONE;
+rollback:
+    batch_rollback(rebase->session);
+    return error->class;
+}
+
+static enum error_class write_position(struct rebase *rebase, int64_t request, struct error *error)
+{
+    rebase->position.request = request;
+    size_t length = position_format(&rebase->position, rebase->text, sizeof rebase->text);
+    if (commit_barrier(rebase, length, error))
+        return error->class;
+    const struct tick_known known = {
+        .known = true, .name = rebase->position.tick, .snapshot = &rebase->position.from, .offset = 0};
+    return tick_know(rebase->session, &rebase->stream.uuid, &rebase->position.tick, &known, error);
+}
+
+static enum error_class run(struct rebase *rebase, const char *actor, struct error *error)
+{
+    int64_t tick, request;
+    char detail[128];
+    if (find_stream(rebase, error) || open_producer(rebase, error))
+        return error->class;
+    if (!rebase->stream.paused && catalog_pause(rebase->session, rebase->stream.name, "rebase", error))
+        return error->class;
+    if (read_numbers(rebase, &tick, &request, error) || write_ring(rebase, tick, error) ||
+        write_position(rebase, request, error))
+        return error->class;
+    snprintf(detail, sizeof detail, "{\"to\": \"%s\", \"tick\": %" PRId64 "}",
+             rebase->target == REBASE_NOW ? "now" : "start", rebase->position.tick.number);
+    if (catalog_audit(rebase->session, actor, "rebase", rebase->stream.name, detail, error))
+        return error->class;
+    return rebase->stream.paused ? ERROR_NONE : catalog_resume(rebase->session, rebase->stream.name, error);
+}
+
+enum error_class outbox_rebase(const struct outbox_service_options *options, const char *stream,
+                               enum rebase_target target, const char *actor, char summary[256], struct error *error)
+{
+    struct rebase *rebase = calloc(1, sizeof *rebase);
+    if (!rebase)
+        return error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for a rebase");
+    rebase->service = options;
+    rebase->stream_name = stream;
+    rebase->target = target;
+    snprintf(rebase->owner, sizeof rebase->owner, "rebase/%d", (int)getpid());
+    enum error_class class = run(rebase, actor, error);
+    if (!class)
+        snprintf(summary, 256, "%s: %s; tick %" PRId64 "%s", stream,
+                 target == REBASE_NOW ? "rows committed before now will not be published"
+                                      : "every row in the table will be published again",
+                 rebase->position.tick.number, rebase->stream.paused ? "; still paused" : "");
+    producer_close(&rebase->producer);
+    session_close(&rebase->session);
+    free(rebase);
+    return class;
+}

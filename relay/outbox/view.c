@@ -1,0 +1,127 @@
+#include "view.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+const double outbox_latency_bounds[OUTBOX_LATENCY_BUCKETS - 1] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+                                                                  1,     2.5,  5,     10,   30,  60};
+
+bool view_init(struct view *view, const char *stream)
+{
+    *view = (struct view){.stream = {.pending_rows = -1, .oldest_age_ms = -1}};
+    snprintf(view->stream.stream, sizeof view->stream.stream, "%s", stream);
+    snprintf(view->stream.state, sizeof view->stream.state, "idle");
+    view->stream.progress_ms = clock_monotonic_ms();
+    view->position = calloc(1, sizeof *view->position);
+    pthread_mutex_init(&view->lock, NULL);
+    return view->position != NULL;
+}
+
+void view_fini(struct view *view)
+{
+    free(view->position);
+    pthread_mutex_destroy(&view->lock);
+}
+
+void view_state(struct view *view, const char *state, bool leader, bool paused)
+{
+    pthread_mutex_lock(&view->lock);
+    if (strcmp(view->stream.state, state) != 0) {
+        snprintf(view->stream.state, sizeof view->stream.state, "%s", state);
+        view->stream.state_since_ms = clock_unix_ms();
+    }
+    view->stream.leader = leader;
+    view->stream.paused = paused;
+    view->stream.progress_ms = clock_monotonic_ms();
+    pthread_mutex_unlock(&view->lock);
+}
+
+void view_error(struct view *view, const struct error *error)
+{
+    pthread_mutex_lock(&view->lock);
+    view->stream.last_error = *error;
+    view->stream.errors[error->class]++;
+    pthread_mutex_unlock(&view->lock);
+}
+
+void view_recreated(struct view *view, enum error_class class, bool end_txn)
+{
+    pthread_mutex_lock(&view->lock);
+    view->stream.transactions_failed++;
+    view->stream.recreated[class]++;
+    view->stream.recreated_end_txn += end_txn;
+    pthread_mutex_unlock(&view->lock);
+}
+
+void view_pending(struct view *view, int64_t rows, bool is_bound, int64_t oldest_age_ms)
+{
+    pthread_mutex_lock(&view->lock);
+    view->stream.pending_rows = rows;
+    view->stream.pending_is_bound = is_bound;
+    view->stream.oldest_age_ms = oldest_age_ms;
+    pthread_mutex_unlock(&view->lock);
+}
+
+void view_position(struct view *view, const struct position *position)
+{
+    pthread_mutex_lock(&view->lock);
+    position_copy(view->position, position);
+    view->positioned = true;
+    view->stream.last_error.class = ERROR_NONE;
+    pthread_mutex_unlock(&view->lock);
+}
+
+void view_committed(struct view *view)
+{
+    pthread_mutex_lock(&view->lock);
+    view->stream.transactions_committed++;
+    pthread_mutex_unlock(&view->lock);
+}
+
+static uint64_t *topic_counter(struct outbox_stream_view *stream, const char *topic)
+{
+    for (size_t i = 0; i < stream->topic_count; i++)
+        if (strcmp(stream->topics[i].topic, topic) == 0)
+            return &stream->topics[i].published;
+    if (stream->topic_count > OUTBOX_TOPIC_METRICS_MAX)
+        return &stream->topics[OUTBOX_TOPIC_METRICS_MAX].published;
+    size_t at = stream->topic_count++;
+    snprintf(stream->topics[at].topic, sizeof stream->topics[at].topic, "%s",
+             at < OUTBOX_TOPIC_METRICS_MAX ? topic : "other");
+    return &stream->topics[at].published;
+}
+
+void view_published(struct view *view, const char *topic, int64_t bytes, int64_t latency_ms)
+{
+    size_t bucket = 0;
+    double seconds = latency_ms > 0 ? (double)latency_ms / 1000 : 0;
+    while (bucket < OUTBOX_LATENCY_BUCKETS - 1 && seconds > outbox_latency_bounds[bucket])
+        bucket++;
+    pthread_mutex_lock(&view->lock);
+    view->stream.published_rows++;
+    view->stream.published_bytes += (uint64_t)bytes;
+    view->stream.latency_counts[bucket]++;
+    view->stream.latency_sum_seconds += seconds;
+    ++*topic_counter(&view->stream, topic);
+    pthread_mutex_unlock(&view->lock);
+}
+
+void view_copy(struct view *view, struct outbox_stream_view *out)
+{
+    pthread_mutex_lock(&view->lock);
+    *out = view->stream;
+    pthread_mutex_unlock(&view->lock);
+}
+
+bool view_copy_position(struct view *view, struct position *out)
+{
+    pthread_mutex_lock(&view->lock);
+    bool positioned = view->positioned;
+    if (positioned)
+        position_copy(out, view->position);
+    pthread_mutex_unlock(&view->lock);
+    return positioned;
+}

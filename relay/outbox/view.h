@@ -1,0 +1,34 @@
+/* What a worker shows of itself to other threads: outbox_stream_view under a lock. */
+#ifndef OUTBOX_VIEW_H
+#define OUTBOX_VIEW_H
+
+#include <pthread.h>
+
+#include "core/position.h"
+#include "outbox/service.h"
+
+struct view {
+    pthread_mutex_t lock;
+    struct outbox_stream_view stream;
+    struct position *position; /* a copy, for counting what is pending */
+    bool positioned;
+};
+
+MUST_CHECK bool view_init(struct view *view, const char *stream);
+void view_fini(struct view *view);
+
+void view_state(struct view *view, const char *state, bool leader, bool paused);
+void view_error(struct view *view, const struct error *error);
+void view_recreated(struct view *view, enum error_class class, bool end_txn);
+void view_pending(struct view *view, int64_t rows, bool is_bound, int64_t oldest_age_ms);
+/* The position was read back, or advanced; clears the last error. */
+void view_position(struct view *view, const struct position *position);
+/* A committed batch; `latency_ms` and `topic` are of one row each. */
+void view_committed(struct view *view);
+void view_published(struct view *view, const char *topic, int64_t bytes, int64_t latency_ms);
+
+/* Thread: any. */
+void view_copy(struct view *view, struct outbox_stream_view *out);
+bool view_copy_position(struct view *view, struct position *out);
+
+#endif

@@ -1,0 +1,308 @@
+#include "worker.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+/* The longest wait for a command at once: the worker shows that it lives at least so often. */
+enum { WAIT_MS_MAX = 5000 };
+
+static uint32_t random_bits(void)
+{
+    uint32_t bits;
+    ssize_t got = getrandom(&bits, sizeof bits, 0);
+    return got == (ssize_t)sizeof bits ? bits : 0x9e3779b9;
+}
+
+static void show_state(struct worker *worker)
+{
+    const struct publisher *publisher = &worker->publisher;
+    view_state(&worker->view, publisher_state_name(publisher->state), publisher->leading, publisher->paused);
+}
+
+/* The producer goes before the batch whose bytes it borrows. */
+static void let_go(struct worker *worker, struct publisher_release release)
+{
+    if (release.producer) {
+        producer_close(&worker->producer);
+        worker->transaction_open = false;
+        batch_free(&worker->batch);
+    }
+    if (release.session)
+        session_close(&worker->session);
+}
+
+static void log_failure(struct worker *worker, enum publisher_state during)
+{
+    const struct publisher *publisher = &worker->publisher;
+    const struct error *error = &worker->error;
+    int64_t wait_ms = publisher->wait_until_ms - clock_monotonic_ms();
+    enum log_level level = error->class >= ERROR_POISON ? LOG_ERROR : LOG_WARN;
+    if (strcmp(error->code, "STOPPING") == 0)
+        return;
+    log_write(level, error->text,
+              (struct log_field[]){LOG_STR("stream", worker->stream.name),
+                                   LOG_STR("during", publisher_state_name(during)),
+                                   LOG_STR("state", publisher_state_name(publisher->state)),
+                                   LOG_STR("error.class", error_class_name(error->class)),
+                                   LOG_STR("error.code", error->code),
+                                   LOG_INT("attempt", publisher->attempt),
+                                   LOG_INT("next_ms", wait_ms > 0 ? wait_ms : 0),
+                                   LOG_STR("hint", error->hint[0] ? error->hint : NULL),
+                                   {0}});
+}
+
+static void note_failure(struct worker *worker, enum publisher_state during, bool had_producer)
+{
+    view_error(&worker->view, &worker->error);
+    if (had_producer && !worker->producer)
+        view_recreated(&worker->view, worker->error.class, strcmp(worker->error.code, "END_TXN_REPEATED") == 0);
+    log_failure(worker, during);
+}
+
+/* A stop that was tried again is judged afresh: an operator may have raised the limit that the row met. */
+static void forget_refusal(struct worker *worker)
+{
+    if (worker->publisher.state == PUBLISHER_STOPPED)
+        worker->refused_seq = -1;
+}
+
+static void obey(struct worker *worker, enum publisher_command command)
+{
+    if (command == PUBLISHER_WAKE)
+        forget_refusal(worker);
+    let_go(worker, publisher_command(&worker->publisher, command, clock_monotonic_ms()));
+    show_state(worker);
+}
+
+/* Waits for the state's time or a command; true when a command came. */
+static bool wait_for_command(struct worker *worker)
+{
+    int64_t now_ms = clock_monotonic_ms();
+    int64_t until_ms = worker->publisher.wait_until_ms;
+    if (until_ms > now_ms + WAIT_MS_MAX || until_ms == 0)
+        until_ms = now_ms + WAIT_MS_MAX;
+    enum publisher_command command;
+    if (!mailbox_take(&worker->mailbox, until_ms, &command))
+        return false;
+    obey(worker, command);
+    return true;
+}
+
+static void take_commands(struct worker *worker)
+{
+    enum publisher_command command;
+    while (mailbox_take(&worker->mailbox, 0, &command))
+        obey(worker, command);
+}
+
+/* Performs a working state's action; fills the report. */
+static enum error_class act(struct worker *worker, struct publisher_report *report)
+{
+    bool no_position = false, changed = true, paused = false, nothing = false;
+    enum error_class class = ERROR_NONE;
+    report->event = PUBLISHER_DONE;
+    switch (worker->publisher.state) {
+    case PUBLISHER_CONNECT:
+        return worker_connect(worker);
+    case PUBLISHER_OPEN:
+        return worker_open(worker);
+    case PUBLISHER_BARRIER:
+        return worker_barrier(worker);
+    case PUBLISHER_READBACK:
+        class = worker_read_back(worker, &no_position, &report->position_newer);
+        report->event = no_position ? PUBLISHER_NO_POSITION : PUBLISHER_DONE;
+        return class;
+    case PUBLISHER_FIRST:
+        return worker_first(worker);
+    case PUBLISHER_KNOW:
+        return worker_know(worker);
+    case PUBLISHER_POLL:
+        class = worker_poll(worker, &changed);
+        report->event = changed ? PUBLISHER_DONE : PUBLISHER_NOTHING;
+        return class;
+    case PUBLISHER_READ:
+        class = worker_read(worker, &paused, &nothing);
+        report->event = paused ? PUBLISHER_IS_PAUSED : nothing ? PUBLISHER_NOTHING : PUBLISHER_DONE;
+        return class;
+    case PUBLISHER_TICK:
+        return worker_tick(worker);
+    case PUBLISHER_COMMIT:
+        return worker_commit(worker, &report->more);
+    default:
+        assert(!"a state that only waits has no action");
+        return ERROR_NONE;
+    }
+}
+
+static void step(struct worker *worker, const struct publisher_report *report)
+{
+    enum publisher_state before = worker->publisher.state;
+    bool had_producer = worker->producer != NULL;
+    struct publisher_release release = publisher_step(&worker->publisher, report);
+    let_go(worker, release);
+    worker->publisher.producer_open = worker->producer != NULL;
+    if (report->event == PUBLISHER_FAILED)
+        note_failure(worker, before, had_producer);
+    show_state(worker);
+}
+
+static void work(struct worker *worker)
+{
+    struct publisher_report report = {.random = random_bits()};
+    enum error_class class = act(worker, &report);
+    if (class) {
+        report.event = PUBLISHER_FAILED;
+        report.error_class = class;
+        report.transaction_open = worker->transaction_open;
+        report.topic_missing = worker->topic_missing;
+    }
+    report.now_ms = clock_monotonic_ms();
+    step(worker, &report);
+}
+
+static bool waiting(const struct worker *worker)
+{
+    const struct publisher *publisher = &worker->publisher;
+    if (publisher->state == PUBLISHER_POLL)
+        return clock_monotonic_ms() < publisher->wait_until_ms;
+    return publisher_waits(publisher->state);
+}
+
+static void wait_once(struct worker *worker)
+{
+    show_state(worker);
+    if (wait_for_command(worker))
+        return;
+    int64_t now_ms = clock_monotonic_ms();
+    if (worker->publisher.state == PUBLISHER_POLL || worker->publisher.wait_until_ms == 0 ||
+        now_ms < worker->publisher.wait_until_ms)
+        return;
+    forget_refusal(worker);
+    const struct publisher_report report = {.event = PUBLISHER_WAITED, .now_ms = now_ms, .random = random_bits()};
+    step(worker, &report);
+}
+
+static void *run(void *opaque)
+{
+    struct worker *worker = opaque;
+    assert(worker->magic == WORKER_MAGIC);
+    while (worker->publisher.state != PUBLISHER_ENDED) {
+        take_commands(worker);
+        if (worker->publisher.state == PUBLISHER_ENDED)
+            break;
+        if (waiting(worker))
+            wait_once(worker);
+        else
+            work(worker);
+    }
+    let_go(worker, (struct publisher_release){.producer = true, .session = true});
+    worker->ended = true;
+    return NULL;
+}
+
+static void copy_options(struct worker *worker)
+{
+    outbox_stream_defaults(&worker->options);
+    for (size_t i = 0; i < worker->service->stream_count; i++)
+        if (strcmp(worker->service->streams[i].name, worker->stream.short_name) == 0)
+            worker->options = worker->service->streams[i];
+}
+
+static void make_names(struct worker *worker)
+{
+    char host[64] = "?";
+    gethostname(host, sizeof host - 1);
+    snprintf(worker->owner, sizeof worker->owner, "%s/%d", host, (int)getpid());
+    snprintf(worker->transactional_id, sizeof worker->transactional_id, "boxrelay-%s-outbox-%s", worker->service->name,
+             worker->stream.short_name);
+    snprintf(worker->application_name, sizeof worker->application_name, "boxrelay/%s/%s", worker->service->name,
+             worker->stream.name);
+}
+
+static bool allocate(struct worker *worker)
+{
+    worker->position = calloc(1, sizeof *worker->position);
+    worker->next = calloc(1, sizeof *worker->next);
+    worker->known_snapshot = calloc(1, sizeof *worker->known_snapshot);
+    worker->last_full = calloc(1, sizeof *worker->last_full);
+    worker->until = calloc(1, sizeof *worker->until);
+    worker->text = calloc(1, POSITION_TEXT_MAX);
+    return worker->position && worker->next && worker->known_snapshot && worker->last_full && worker->until &&
+           worker->text;
+}
+
+static void release(struct worker *worker)
+{
+    allow_list_free(&worker->allowed);
+    window_reader_free(&worker->reader);
+    free(worker->position);
+    free(worker->next);
+    free(worker->known_snapshot);
+    free(worker->last_full);
+    free(worker->until);
+    free(worker->text);
+    view_fini(&worker->view);
+    mailbox_fini(&worker->mailbox);
+    worker->magic = 0;
+    free(worker);
+}
+
+enum error_class worker_start(const struct outbox_service_options *service, const struct catalog_stream *stream,
+                              const struct uuid *incarnation, struct worker **out, struct error *error)
+{
+    struct worker *worker = calloc(1, sizeof *worker);
+    *out = NULL;
+    if (!worker)
+        return error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for a worker");
+    worker->magic = WORKER_MAGIC;
+    worker->service = service;
+    worker->stream = *stream;
+    worker->incarnation = *incarnation;
+    worker->refused_seq = -1;
+    copy_options(worker);
+    make_names(worker);
+    publisher_init(&worker->publisher);
+    mailbox_init(&worker->mailbox);
+    bool viewed = view_init(&worker->view, stream->name);
+    if (!viewed || !allocate(worker)) {
+        error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for a worker");
+        goto fail;
+    }
+    if (allow_list_new(worker->options.topics, worker->options.topic_count, &worker->allowed, error) ||
+        window_reader_new(stream->relation, &worker->reader, error))
+        goto fail;
+    if (pthread_create(&worker->thread, NULL, run, worker) != 0) {
+        error_set(error, ERROR_RETRY, "NO_THREAD", "no thread for stream %s", stream->name);
+        goto fail;
+    }
+    *out = worker;
+    return ERROR_NONE;
+fail:
+    release(worker);
+    return error->class;
+}
+
+void worker_send(struct worker *worker, enum publisher_command command) { mailbox_send(&worker->mailbox, command); }
+
+void worker_request_stop(struct worker *worker, bool now)
+{
+    worker->session_stop.level = now ? SESSION_STOP_NOW : SESSION_STOP_DRAIN;
+    worker->kafka_stop.requested = true;
+    mailbox_send(&worker->mailbox, PUBLISHER_STOP);
+}
+
+void worker_free(struct worker **worker)
+{
+    if (!*worker)
+        return;
+    pthread_join((*worker)->thread, NULL);
+    release(*worker);
+    *worker = NULL;
+}

@@ -1,0 +1,318 @@
+/* One batch: the tick transaction, its rows into a Kafka transaction, the tick, the commit. */
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "record.h"
+#include "worker.h"
+
+enum { ROW_BYTES_UNKNOWN = 1024 };
+
+/* Waits of a few milliseconds that pace the stream; commands are looked at when they are over. */
+static void pause_until(int64_t until_ms)
+{
+    int64_t left = until_ms - clock_monotonic_ms();
+    if (left <= 0)
+        return;
+    struct timespec time = {.tv_sec = left / 1000, .tv_nsec = left % 1000 * 1000000};
+    nanosleep(&time, NULL);
+}
+
+enum error_class worker_poll(struct worker *worker, bool *changed)
+{
+    pause_until(worker->committed_ms + worker->options.commit_interval_ms);
+#ifdef BOXRELAY_FAULTS
+    if (fault_planted("poll_by_sequence"))
+        return window_planted_sequence_moved(worker->session, worker->reader, changed, &worker->error);
+#endif
+    if (poll_snapshot(worker->session, worker->until, &worker->error))
+        return worker->error.class;
+    *changed = !worker->has_last_full || worker->position->slicing || !snapshot_equal(worker->until, worker->last_full);
+    return ERROR_NONE;
+}
+
+static struct batch_limits limits(const struct worker *worker)
+{
+    int64_t average = worker->row_bytes_average ? worker->row_bytes_average : ROW_BYTES_UNKNOWN;
+    int64_t rows = worker->options.batch_bytes_max / average + 1;
+    if (rows > worker->options.batch_rows_max)
+        rows = worker->options.batch_rows_max;
+    return (struct batch_limits){.rows_max = rows, .bytes_max = worker->options.batch_bytes_max};
+}
+
+/*
+ * Reads the next rows. An empty slice means that its window is done: the set of a closed window never changes [W2], so
+ * the position is the same as one that stands at the window's S, and the window after it is read at once.
+ */
+static enum error_class read_rows(struct worker *worker, const struct snapshot *now)
+{
+    const struct batch_limits bounds = limits(worker);
+    if (batch_read(worker->session, worker->reader, worker->position, now, &bounds, worker->until, &worker->batch,
+                   &worker->error))
+        return worker->error.class;
+    if (worker->batch.count > 0 || !worker->position->slicing)
+        return ERROR_NONE;
+    snapshot_copy(&worker->position->from, &worker->position->until);
+    worker->position->slicing = false;
+    return batch_read(worker->session, worker->reader, worker->position, now, &bounds, worker->until, &worker->batch,
+                      &worker->error);
+}
+
+/* Which row it was, and the way on: the reason alone does not tell an operator. */
+static enum error_class explain_row(struct worker *worker, const struct row *row)
+{
+    char id[UUID_TEXT_SIZE], hint[ERROR_HINT_MAX];
+    struct error *error = &worker->error;
+    uuid_format(&row->id, id);
+    error_prefix(error, "row with seq %" PRId64 ", id %s, for topic \"%s\" can not be published", row->seq, id,
+                 row->topic);
+    memcpy(hint, error->hint, sizeof hint);
+    return error_hint(error,
+                      "%s%sthe stream waits and tries again each minute; or give up every unpublished row: boxrelay "
+                      "rebase %s --to now",
+                      hint, hint[0] ? "; " : "", worker->stream.name);
+}
+
+static enum error_class check_row(struct worker *worker, struct record *record)
+{
+    struct topic_facts facts;
+    struct error *error = &worker->error;
+    if (!allow_list_has(worker->allowed, record->topic)) {
+        error_set(error, ERROR_POISON, "TOPIC_NOT_ALLOWED", "the configuration's topics do not allow it");
+        return error_hint(error, "add it to /outbox/%s/topics", worker->stream.short_name);
+    }
+    enum error_class class = producer_topic(worker->producer, record->topic, false, &facts, error);
+    if (!class && record_fits(record, &facts, error) != ERROR_NONE) {
+        class = producer_topic(worker->producer, record->topic, true, &facts, error);
+        if (!class)
+            class = record_fits(record, &facts, error);
+    }
+    if (class == ERROR_CONFIG && strcmp(error->code, "UNKNOWN_TOPIC_OR_PART") == 0) {
+        worker->topic_missing = true;
+        if (worker->options.unknown_topic_is_poison)
+            class = error->class = ERROR_POISON;
+    }
+    return class;
+}
+
+static enum error_class send_row(struct worker *worker, struct record_maker *maker, const struct row *row,
+                                 struct record *record)
+{
+    if (row->seq == worker->refused_seq) {
+        worker->error = worker->refusal;
+        return worker->error.class;
+    }
+    if (record_make(maker, row, record, &worker->error) || check_row(worker, record))
+        return worker->error.class;
+    if (!worker->transaction_open) {
+        pause_until(worker->committed_ms + WORKER_PRODUCE_GAP_MS); /* [K13] */
+        if (producer_begin(worker->producer, clock_monotonic_ms() + PRODUCER_BATCH_MS_MAX, &worker->error))
+            return worker->error.class;
+        worker->transaction_open = true;
+    }
+    return producer_send(worker->producer, record, &worker->error);
+}
+
+/* A row that cannot go out now and leaves the transaction clean: the rows before it go, then the stream waits at it. */
+static bool waits_at_row(const struct worker *worker, enum error_class class)
+{
+    return class == ERROR_POISON || (class == ERROR_CONFIG && worker->topic_missing);
+}
+
+static enum error_class send_rows(struct worker *worker)
+{
+    static __thread struct record record; /* 3 KiB of header slots, too much to clear for each row */
+    struct record_maker maker;
+    enum error_class class = ERROR_NONE;
+    record_maker_init(&maker, worker->service->positions_topic, &worker->stream.uuid, worker->newest.number + 1);
+    for (worker->sendable = 0; !class && worker->sendable < worker->batch.count; worker->sendable++)
+        class = send_row(worker, &maker, &worker->batch.rows[worker->sendable], &record);
+    record_maker_fini(&maker);
+    if (!class)
+        return ERROR_NONE;
+    worker->sendable--;
+    if (!waits_at_row(worker, class))
+        return class;
+    if (worker->sendable > 0)
+        return ERROR_NONE;
+    return explain_row(worker, &worker->batch.rows[0]);
+}
+
+static enum error_class begin(struct worker *worker, bool *paused)
+{
+    uint32_t timeline;
+    if (batch_begin(worker->session, &worker->stream.uuid, worker->until, paused, &timeline, &worker->error))
+        return worker->error.class;
+    if (timeline != worker->database.timeline)
+        return error_set(&worker->error, ERROR_RECONNECT, "TIMELINE_CHANGED",
+                         "PostgreSQL is on timeline %" PRIu32 " now, was on %" PRIu32, timeline,
+                         worker->database.timeline);
+    return ERROR_NONE;
+}
+
+static void note_nothing(struct worker *worker)
+{
+    snapshot_copy(worker->last_full, worker->until);
+    worker->has_last_full = true;
+    if (fault_planted("advance_on_empty"))
+        snapshot_copy(&worker->position->from, worker->until);
+}
+
+enum error_class worker_read(struct worker *worker, bool *paused, bool *nothing)
+{
+    assert(!worker->transaction_open && worker->batch.count == 0);
+    worker->topic_missing = false;
+    enum error_class class = begin(worker, paused);
+    if (class || *paused)
+        goto rollback;
+    snapshot_copy(worker->last_full, worker->until); /* the transaction's snapshot; valid once read to its end */
+    worker->has_last_full = false;
+    if ((class = read_rows(worker, worker->last_full)))
+        goto rollback;
+    *nothing = worker->batch.count == 0;
+    if (*nothing) {
+        note_nothing(worker);
+        goto rollback;
+    }
+    if ((class = send_rows(worker)))
+        goto rollback;
+    return ERROR_NONE;
+rollback:
+    /* The rows stay until the producer that borrows them is closed; without a transaction nobody borrows them. */
+    if (worker->session)
+        batch_rollback(worker->session);
+    if (!worker->transaction_open)
+        batch_free(&worker->batch);
+    return class;
+}
+
+/* [T1, T2] Returns only after COMMIT said so: the Kafka transaction must not be committed before. */
+static enum error_class write_tick(struct worker *worker)
+{
+    const struct tick_writing tick = {.stream = worker->stream.uuid,
+                                      .old = worker->newest,
+                                      .new = worker->next->tick,
+                                      .incarnation = worker->incarnation,
+                                      .database = worker->database,
+                                      .known = worker_known(worker)};
+    fault_point("before_tick");
+    if (tick_write(worker->session, &tick, &worker->error) || batch_commit(worker->session, &worker->error)) {
+        batch_rollback(worker->session);
+        return worker->error.class;
+    }
+    fault_point("after_tick");
+    worker->newest = tick.new;
+    return ERROR_NONE;
+}
+
+/* Is the window read to its end with this batch? */
+static bool window_closed(const struct worker *worker)
+{
+    return worker->sendable == worker->batch.count && !worker->batch.more;
+}
+
+/* What the position will be: P moves to S when the window is closed, else the last seq moves. */
+static enum error_class prepare_next(struct worker *worker)
+{
+    struct position *next = worker->next;
+    position_copy(next, worker->position);
+    next->tick = (struct tick_name){.number = worker->newest.number + 1, .uuid = uuid_random()};
+    next->database = worker->database;
+    next->last_seq = worker->batch.rows[worker->sendable - 1].seq;
+    next->slicing = !window_closed(worker);
+    snapshot_copy(next->slicing ? &next->until : &next->from, worker->until);
+    int64_t now_ms = clock_unix_ms();
+    for (size_t i = 0; i < worker->sendable; i++) {
+        const char *topic = worker->batch.rows[i].topic;
+        if (i > 0 && strcmp(topic, worker->batch.rows[i - 1].topic) == 0)
+            continue;
+        if (!position_topic_written(next, topic, now_ms, now_ms - worker->options.retention_ms))
+            return error_set(&worker->error, ERROR_CONFIG, "TOO_MANY_TOPICS",
+                             "more than %d topics were written within the retention", POSITION_TOPICS_MAX);
+    }
+    return ERROR_NONE;
+}
+
+enum error_class worker_tick(struct worker *worker)
+{
+    assert(worker->transaction_open && worker->sendable > 0);
+    if (prepare_next(worker)) {
+        batch_rollback(worker->session);
+        return worker->error.class;
+    }
+    if (fault_planted("tick_after_end_txn"))
+        return ERROR_NONE;
+    if (fault_planted("no_tick")) {
+        batch_rollback(worker->session);
+        return ERROR_NONE;
+    }
+    return write_tick(worker);
+}
+
+static void count_published(struct worker *worker)
+{
+    int64_t now_ms = clock_unix_ms();
+    for (size_t i = 0; i < worker->sendable; i++) {
+        const struct row *row = &worker->batch.rows[i];
+        view_published(&worker->view, row->topic, (int64_t)(row->key_size + row->value_size),
+                       row->created_ms ? now_ms - row->created_ms : 0);
+    }
+    view_committed(&worker->view);
+}
+
+static void advance(struct worker *worker)
+{
+    struct position *committed = worker->next;
+    worker->next = worker->position;
+    worker->position = committed;
+    worker_set_known(worker);
+    worker->has_last_full = !committed->slicing;
+    if (worker->has_last_full)
+        snapshot_copy(worker->last_full, &committed->from);
+    worker->row_bytes_average = worker->batch.bytes / (int64_t)worker->batch.count + 1;
+    worker->committed_ms = clock_monotonic_ms();
+    worker->refused_seq = -1;
+    count_published(worker);
+    view_position(&worker->view, committed);
+    batch_free(&worker->batch);
+}
+
+/* In isolation exactly one delivery carries the real code; the next batch ends before that row. */
+static void note_refused(struct worker *worker, const struct producer_commit_result *result)
+{
+    if (worker->error.class != ERROR_POISON || result->refused_tag < 0)
+        return;
+    worker->refused_seq = result->refused_tag;
+    worker->refusal = worker->error;
+}
+
+static enum error_class send_position(struct worker *worker)
+{
+    size_t length = position_format(worker->next, worker->text, POSITION_TEXT_MAX);
+    return positions_send(worker->producer, worker->service->positions_topic, worker->stream.partition,
+                          &worker->stream.uuid, worker->text, length, &worker->error);
+}
+
+enum error_class worker_commit(struct worker *worker, bool *more)
+{
+    struct producer_commit_result result = {.refused_tag = -1};
+    assert(worker->transaction_open && worker->sendable > 0);
+    if (send_position(worker))
+        return worker->error.class;
+    enum error_class class = producer_commit(worker->producer, (int64_t)worker->sendable + 1, &result, &worker->error);
+    if (class) {
+        note_refused(worker, &result);
+        return class;
+    }
+    worker->transaction_open = false;
+    fault_point("after_commit");
+    if (fault_planted("tick_after_end_txn") && write_tick(worker))
+        return worker->error.class;
+    *more = !window_closed(worker);
+    advance(worker);
+    return ERROR_NONE;
+}
