@@ -147,7 +147,6 @@ static void step(struct worker *worker, const struct publisher_report *report)
     bool had_producer = worker->producer != NULL;
     struct publisher_release release = publisher_step(&worker->publisher, report);
     let_go(worker, release);
-    worker->publisher.producer_open = worker->producer != NULL;
     if (report->event == PUBLISHER_FAILED)
         note_failure(worker, before, had_producer);
     show_state(worker);
