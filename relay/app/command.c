@@ -237,7 +237,7 @@ void command_source(const struct invocation *invocation, enum settings_need need
         .file = file                    ? file
                 : variable && *variable ? variable
                                         : NULL,
-        .environment = environ,
+        .environment = (const char *const *)environ,
         .assignments = assignments,
         .need = need,
     };

@@ -123,7 +123,7 @@ static void say_syntax(const struct document *document, const json_error_t *erro
     if (near)
         *near = '\0';
     const char *hint = "";
-    if (strstr(text, "string or '}' expected") || strstr(text, "unexpected token"))
+    if (strstr(text, "string or '}' expected") || strstr(text, "unexpected token") || strstr(text, "invalid token"))
         hint = " (a comma too many before it, or a value without quotes?)";
     else if (strstr(text, "'}' expected") || strstr(text, "']' expected"))
         hint = " (a comma missing before it?)";

@@ -101,7 +101,7 @@ static void put_from_file(struct document *document, const char *pointer, const 
     free(value);
 }
 
-static bool is_set(char *const *environment, const char *name)
+static bool is_set(const char *const *environment, const char *name)
 {
     size_t length = strlen(name);
     for (; *environment; environment++)
@@ -110,7 +110,7 @@ static bool is_set(char *const *environment, const char *name)
     return false;
 }
 
-static void put_variable(struct document *document, char *const *environment, const char *name, const char *value,
+static void put_variable(struct document *document, const char *const *environment, const char *name, const char *value,
                          struct problems *problems, struct problems *warnings)
 {
     char *source = text_printf("environment %s", name);
@@ -131,10 +131,10 @@ static void put_variable(struct document *document, char *const *environment, co
     free(source);
 }
 
-void overlay_environment(struct document *document, char *const *environment, struct problems *problems,
+void overlay_environment(struct document *document, const char *const *environment, struct problems *problems,
                          struct problems *warnings)
 {
-    for (char *const *at = environment; *at; at++) {
+    for (const char *const *at = environment; *at; at++) {
         const char *equals = strchr(*at, '=');
         if (!text_starts(*at, PREFIX) || !equals || !equals[1])
             continue;

@@ -11,7 +11,7 @@
 #include "problems.h"
 
 /* `environment` is a NULL-terminated list of NAME=value. Variables of ours that are no option become warnings. */
-void overlay_environment(struct document *document, char *const *environment, struct problems *problems,
+void overlay_environment(struct document *document, const char *const *environment, struct problems *problems,
                          struct problems *warnings);
 
 /* One "/http/listen=off" of --set. */

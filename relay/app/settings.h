@@ -42,7 +42,7 @@ enum settings_need { SETTINGS_NEED_NOTHING, SETTINGS_NEED_POSTGRES, SETTINGS_NEE
 
 struct settings_source {
     const char *file;               /* NULL: none */
-    char *const *environment;       /* as environ */
+    const char *const *environment; /* as environ */
     const char *const *assignments; /* "/http/listen=off" of --set */
     size_t assignment_count;
     enum settings_need need;

@@ -35,7 +35,7 @@ void suggest_offer(struct suggest *suggest, const char *candidate)
     if (length == 0 || length > SUGGEST_WORD_MAX || other > SUGGEST_WORD_MAX)
         return;
     size_t found = distance(suggest->word, length, candidate, other);
-    size_t limit = length <= 5 ? 1 : length / 3;
+    size_t limit = length <= 3 ? 1 : length <= 8 ? 2 : length / 3;
     if (found <= limit && (!suggest->best || found < suggest->distance)) {
         suggest->best = candidate;
         suggest->distance = found;

@@ -1,6 +1,7 @@
 /*
- * What is worth a log line about streams and the instance: a change of phase, another error. Looked at several times
- * a second, so states that pass within milliseconds (poll, read, tick, commit) are one phase. Thread: main.
+ * What is worth a log line about streams besides their failures, which the outbox logs where it decides: a change of
+ * phase. Looked at several times a second, so states that pass within milliseconds (poll, read, tick, commit) are one
+ * phase. Thread: main.
  */
 #ifndef APP_WATCH_H
 #define APP_WATCH_H
@@ -11,30 +12,27 @@
 #include "outbox/service.h"
 
 enum watch_phase {
-    WATCH_NEW, /* not seen yet */
+    WATCH_NEW, /* not seen yet, or a state that is not known here */
     WATCH_STANDBY,
     WATCH_STARTING,
     WATCH_RUNNING,
-    WATCH_WAITING, /* after a failure that passes by itself */
-    WATCH_STOPPED, /* after a failure that people have to mend */
+    WATCH_FAILING, /* backoff and stopped: logged by the worker */
     WATCH_PAUSED,
     WATCH_ENDED,
 };
 
-struct watch_stream {
-    char stream[OUTBOX_STREAM_NAME_MAX];
-    enum watch_phase phase;
-    char code[ERROR_CODE_MAX]; /* of the error that was logged last */
-};
-
 struct watch {
-    bool postgres_up, kafka_up;
-    char code[ERROR_CODE_MAX]; /* of the instance's error that was logged last; "": none */
-    size_t count;
-    struct watch_stream streams[OUTBOX_STREAMS_MAX];
+    bool postgres_reached, kafka_reached;
+    struct {
+        char stream[OUTBOX_STREAM_NAME_MAX];
+        enum watch_phase phase; /* the last one worth remembering */
+    } streams[OUTBOX_STREAMS_MAX];
 };
 
-enum watch_phase watch_phase_of(const struct outbox_stream_view *view);
+enum watch_phase watch_phase_of(const char *state);
+
+/* Is the step from one phase to the next worth a line? Starting again after a failure is not, failing never is. */
+bool watch_is_news(enum watch_phase from, enum watch_phase to);
 
 /* Compares with what was seen before, logs what changed, and remembers. */
 void watch_service(struct watch *watch, const struct outbox_service_view *view);

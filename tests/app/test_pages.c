@@ -1,0 +1,252 @@
+/* Health, metrics and status pages from views filled by hand, and the HTTP server that serves them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../../relay/app/health.h"
+#include "../../relay/app/http.h"
+#include "../../relay/app/metrics.h"
+#include "../../relay/app/probe.h"
+#include "../../relay/app/text.h"
+
+/* A well instance at 1,000,000 ms with one stream that has published 3 rows. */
+static void fill(struct overview *overview)
+{
+    *overview = (struct overview){
+        .name = "orders",
+        .version = "1.2.3",
+        .library_version = "2.0.2",
+        .now_ms = 1000000,
+        .beat_ms = 999500,
+        .started = true,
+        .reload_success = true,
+        .process =
+            {.cpu_seconds = 1.25, .start_seconds = 1700000000.5, .resident_bytes = 4096, .open_fds = 7, .max_fds = -1},
+        .service = {.postgres_up = true,
+                    .postgres_reached = true,
+                    .kafka_up = true,
+                    .schema_ok = true,
+                    .schema_version = 2,
+                    .registry_progress_ms = 999000,
+                    .leadership_progress_ms = 999000},
+        .stream_count = 1,
+    };
+    overview->streams = text_memory(1, sizeof *overview->streams);
+    struct outbox_stream_view *stream = overview->streams;
+    strcpy(stream->stream, "outbox/main");
+    strcpy(stream->state, "poll");
+    stream->leader = true;
+    stream->progress_ms = 999990;
+    stream->pending_rows = 12;
+    stream->oldest_age_ms = 1500;
+    stream->topic_count = 2;
+    strcpy(stream->topics[0].topic, "a\"b\\c\nd");
+    stream->topics[0].published = 1;
+    strcpy(stream->topics[1].topic, "orders");
+    stream->topics[1].published = 2;
+    stream->latency_counts[0] = 2;
+    stream->latency_counts[OUTBOX_LATENCY_BUCKETS - 1] = 1;
+    stream->latency_sum_seconds = 70.5;
+    stream->transactions_committed = 9;
+    stream->errors[ERROR_RECONNECT] = 4;
+    stream->recreated_end_txn = 5;
+}
+
+static void expect_line(const char *page, const char *line)
+{
+    char *whole = text_printf("\n%s\n", line);
+    if (!strstr(page, whole))
+        fail_msg("no line \"%s\" in\n%s", line, page);
+    free(whole);
+}
+
+static void test_metrics(void **state)
+{
+    (void)state;
+    struct overview overview;
+    fill(&overview);
+    char *page = metrics_render(&overview, false);
+    static const char *const lines[] = {
+        "boxrelay_outbox_pending_rows{stream=\"outbox/main\"} 12",
+        "boxrelay_outbox_oldest_age_seconds{stream=\"outbox/main\"} 1.5",
+        "# TYPE boxrelay_outbox_published_total counter",
+        "boxrelay_outbox_published_total{stream=\"outbox/main\",topic=\"a\\\"b\\\\c\\nd\"} 1",
+        "boxrelay_outbox_published_total{stream=\"outbox/main\",topic=\"orders\"} 2",
+        "# TYPE boxrelay_outbox_end_to_end_seconds histogram",
+        "boxrelay_outbox_end_to_end_seconds_bucket{stream=\"outbox/main\",le=\"+Inf\"} 3",
+        "boxrelay_outbox_end_to_end_seconds_sum{stream=\"outbox/main\"} 70.5",
+        "boxrelay_outbox_end_to_end_seconds_count{stream=\"outbox/main\"} 3",
+        "boxrelay_errors_total{stream=\"outbox/main\",class=\"reconnect\"} 4",
+        "boxrelay_stream_state{stream=\"outbox/main\",state=\"poll\"} 1",
+        "boxrelay_stream_state{stream=\"outbox/main\",state=\"backoff\"} 0",
+        "boxrelay_leader{stream=\"outbox/main\"} 1",
+        "boxrelay_transactions_total{stream=\"outbox/main\",result=\"committed\"} 9",
+        "boxrelay_producer_recreated_total{stream=\"outbox/main\",reason=\"end_txn_repeated\"} 5",
+        "boxrelay_postgres_up 1",
+        "boxrelay_kafka_up 1",
+        "boxrelay_schema_version 2",
+        "boxrelay_config_reload_success 1",
+        "boxrelay_build_info{version=\"1.2.3\",librdkafka=\"2.0.2\",name=\"orders\"} 1",
+        "process_cpu_seconds_total 1.25",
+        "process_start_time_seconds 1700000000.5",
+        "process_open_fds 7",
+    };
+    for (size_t i = 0; i < COUNT_OF(lines); i++)
+        expect_line(page, lines[i]);
+    assert_null(strstr(page, "# EOF"));
+    assert_null(strstr(page, "\nprocess_max_fds "));
+    free(page);
+    overview.streams[0].pending_rows = overview.streams[0].oldest_age_ms = -1;
+    page = metrics_render(&overview, false);
+    assert_null(strstr(page, "\nboxrelay_outbox_pending_rows{"));
+    assert_null(strstr(page, "\nboxrelay_outbox_oldest_age_seconds{"));
+    free(page);
+    overview_fini(&overview);
+}
+
+static void test_openmetrics(void **state)
+{
+    (void)state;
+    struct overview overview;
+    fill(&overview);
+    char *page = metrics_render(&overview, true);
+    expect_line(page, "# TYPE boxrelay_outbox_published counter");
+    expect_line(page, "# UNIT process_cpu_seconds seconds");
+    expect_line(page, "boxrelay_outbox_published_total{stream=\"outbox/main\",topic=\"orders\"} 2");
+    assert_true(text_ends(page, "\n# EOF\n"));
+    for (const char *le = page; (le = strstr(le, "le=\"")); le++) {
+        size_t length = strcspn(le + 4, "\"");
+        assert_true(memchr(le + 4, '.', length) || memchr(le + 4, 'e', length) || memchr(le + 4, 'I', length));
+    }
+    free(page);
+    overview_fini(&overview);
+}
+
+/* Each name once, in the form that Prometheus asks for, with a unit at its end when it has one. */
+static void test_metric_table(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < metric_count; i++) {
+        const struct metric *metric = &metric_table[i];
+        assert_true(strspn(metric->name, "abcdefghijklmnopqrstuvwxyz_") == strlen(metric->name));
+        assert_false(text_ends(metric->name, "_total"));
+        assert_true(metric->help[0] && metric->samples);
+        if (metric->unit)
+            assert_true(text_ends(metric->name, metric->unit));
+        for (size_t j = 0; j < i; j++)
+            assert_string_not_equal(metric->name, metric_table[j].name);
+    }
+}
+
+static void expect_health(const struct overview *overview, enum health_page page, bool expected, const char *part)
+{
+    bool up;
+    char *body = health_render(overview, page, &up);
+    assert_int_equal(up, expected);
+    assert_non_null(strstr(body, expected ? "{\"status\":\"UP\"," : "{\"status\":\"DOWN\","));
+    if (part && !strstr(body, part))
+        fail_msg("no %s in %s", part, body);
+    free(body);
+}
+
+static void test_live(void **state)
+{
+    (void)state;
+    struct overview overview;
+    fill(&overview);
+    expect_health(&overview, HEALTH_LIVE, true, "{\"name\":\"main-loop\",\"status\":\"UP\"");
+    overview.streams[0].progress_ms = overview.now_ms - OVERVIEW_STUCK_MS - 1;
+    expect_health(&overview, HEALTH_LIVE, false, "{\"name\":\"outbox/main\",\"status\":\"DOWN\"");
+    strcpy(overview.streams[0].state, "commit");
+    expect_health(&overview, HEALTH_LIVE, false, NULL);
+    strcpy(overview.streams[0].state, "stopped"); /* waits long by design */
+    expect_health(&overview, HEALTH_LIVE, true, NULL);
+    overview.service.registry_progress_ms = 0;
+    expect_health(&overview, HEALTH_LIVE, false, "{\"name\":\"registry\",\"status\":\"DOWN\"");
+    overview.stopping = true; /* threads end one after the other */
+    expect_health(&overview, HEALTH_LIVE, true, NULL);
+    overview.beat_ms = 0;
+    expect_health(&overview, HEALTH_LIVE, false, "{\"name\":\"main-loop\",\"status\":\"DOWN\"");
+    overview_fini(&overview);
+}
+
+static void test_ready(void **state)
+{
+    (void)state;
+    struct overview overview;
+    fill(&overview);
+    expect_health(&overview, HEALTH_READY, true, "\"data\":{\"version\":2}");
+    overview.service.kafka_up = overview.service.postgres_up = false; /* away now, reached before */
+    expect_health(&overview, HEALTH_READY, true, NULL);
+    overview.ready_requires_kafka = true;
+    expect_health(&overview, HEALTH_READY, false, "{\"name\":\"kafka\",\"status\":\"DOWN\"");
+    overview.service.kafka_up = true;
+    overview.service.schema_ok = false;
+    expect_health(&overview, HEALTH_READY, false, "{\"name\":\"schema\",\"status\":\"DOWN\"");
+    overview.service.schema_ok = true;
+    overview.service.postgres_reached = false;
+    (void)error_set(&overview.service.instance_error, ERROR_RECONNECT, "08006", "refused \xff\"");
+    expect_health(&overview, HEALTH_READY, false, "{\"name\":\"postgres\",\"status\":\"DOWN\"");
+    expect_health(&overview, HEALTH_ALL, false, "{\"name\":\"started\",\"status\":\"UP\"");
+    expect_health(&overview, HEALTH_STARTED, true, NULL);
+    overview.started = false;
+    expect_health(&overview, HEALTH_STARTED, false, NULL);
+    char *status = health_render_status(&overview);
+    assert_non_null(strstr(status, "\"pending_rows\": 12"));
+    free(status);
+    overview_fini(&overview);
+}
+
+static void take(void *opaque, struct overview *overview)
+{
+    (void)opaque;
+    fill(overview);
+}
+
+static void test_http(void **state)
+{
+    (void)state;
+    struct http *http, *second;
+    struct error error;
+    char address[128], other[128], *body;
+    int status;
+    struct http_options options = {.listen = "127.0.0.1:0", .take = take};
+    assert_int_equal(http_open(&options, address, &http, &error), ERROR_NONE);
+    static const struct {
+        const char *path;
+        int status;
+        const char *part;
+    } pages[] = {
+        {"/health/live", 200, "\"UP\""}, {"/health/ready", 200, "schema"}, {"/health/started", 200, "started"},
+        {"/health", 200, "main-loop"},   {"/livez", 200, "main-loop"},     {"/readyz", 200, "schema"},
+        {"/metrics", 200, "# TYPE"},     {"/status", 200, "outbox/main"},  {"/nope", 404, "/metrics"},
+    };
+    for (size_t i = 0; i < COUNT_OF(pages); i++) {
+        assert_int_equal(probe_get(address, pages[i].path, &status, &body, &error), ERROR_NONE);
+        assert_int_equal(status, pages[i].status);
+        assert_non_null(strstr(body, pages[i].part));
+        free(body);
+    }
+    options.listen = address;
+    assert_int_equal(http_open(&options, other, &second, &error), ERROR_CONFIG);
+    assert_non_null(strstr(error.text, "Address already in use"));
+    assert_non_null(strstr(error.hint, "/http/listen"));
+    http_close(&http);
+    assert_null(http);
+    assert_int_equal(probe_get(address, "/health", &status, &body, &error), ERROR_RECONNECT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_metrics), cmocka_unit_test(test_openmetrics), cmocka_unit_test(test_metric_table),
+        cmocka_unit_test(test_live),    cmocka_unit_test(test_ready),       cmocka_unit_test(test_http),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

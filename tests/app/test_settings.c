@@ -1,0 +1,431 @@
+/* Every message of a bad configuration, where values come from, and the defaults. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "../../relay/app/option.h"
+#include "../../relay/app/settings.h"
+#include "../../relay/app/text.h"
+
+#define COMPLETE "\"name\":\"o\",\"postgres\":\"dbname=o\",\"kafka\":{\"bootstrap.servers\":\"b:1\"}"
+
+static char folder[] = "/tmp/boxrelay_settings_XXXXXX";
+
+static int make_folder(void **state)
+{
+    (void)state;
+    return !mkdtemp(folder) || chdir(folder) != 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    unlink("c.json");
+    unlink("secret");
+    return rmdir(folder);
+}
+
+static void write_file(const char *name, const char *text)
+{
+    FILE *out = fopen(name, "w");
+    assert_non_null(out);
+    fputs(text, out);
+    assert_int_equal(fclose(out), 0);
+}
+
+struct loaded {
+    struct settings *settings;
+    char *problems, *warnings;
+};
+
+static char *printed(struct problems *problems)
+{
+    char *text;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    problems_print(problems, "", out);
+    fclose(out);
+    problems_fini(problems);
+    return text;
+}
+
+static struct loaded load_with(const char *json, const char *const *environment, const char *const *assignments,
+                               size_t count, enum settings_need need)
+{
+    static const char *const none[] = {NULL};
+    struct loaded loaded = {0};
+    struct problems problems = {0}, warnings = {0};
+    if (json)
+        write_file("c.json", json);
+    struct settings_source source = {
+        .file = json ? "c.json" : NULL,
+        .environment = environment ? environment : none,
+        .assignments = assignments,
+        .assignment_count = count,
+        .need = need,
+    };
+    bool good = settings_load(&source, &loaded.settings, &problems, &warnings);
+    assert_int_equal(good, problems.count == 0);
+    loaded.problems = printed(&problems);
+    loaded.warnings = printed(&warnings);
+    return loaded;
+}
+
+static void unload(struct loaded *loaded)
+{
+    settings_free(&loaded->settings);
+    free(loaded->problems);
+    free(loaded->warnings);
+}
+
+static struct settings *load_good(struct loaded *loaded)
+{
+    assert_string_equal(loaded->problems, "");
+    assert_non_null(loaded->settings);
+    return loaded->settings;
+}
+
+/* A file and all that is said of it. An expectation that ends in "..." is a beginning: the rest is another room's. */
+static const struct bad {
+    const char *json, *said;
+} bad_files[] = {
+    {"", "c.json:1:1: not valid JSON: '[' or '{' expected\n"},
+    {"[1]", "c.json:1:1: a configuration is a JSON object: { \"name\": ... }\n"},
+    {"{\n \"a\": 1,\n}",
+     "c.json:3:1: not valid JSON: string or '}' expected (a comma too many before it, or a value without quotes?)\n"},
+    {"{\"name\": secret}",
+     "c.json:1:15: not valid JSON: invalid token (a comma too many before it, or a value without quotes?)\n"},
+    {"{\"a\": 1 \"b\": 2}", "c.json:1:11: not valid JSON: '}' expected (a comma missing before it?)\n"},
+    {"{}", "c.json:1:1: /name: missing; the relay's name, as \"orders\"\n"
+           "c.json:1:1: /postgres: missing; a connection string, as \"host=localhost dbname=orders\"\n"
+           "c.json:1:1: /kafka/bootstrap.servers: missing; the brokers, as \"localhost:9092\"\n"},
+    {"{" COMPLETE ",\n\"outbox\": {\"main\":\n  {\"topik\": 1}}}",
+     "c.json:3:4: /outbox/main/topik: unknown key, did you mean \"topics\"?\n"},
+    {"{" COMPLETE ",\n\"naem\": 1}", "c.json:2:1: /naem: unknown key, did you mean \"name\"?\n"},
+    {"{" COMPLETE ",\n\"zzzzzzz\": 1}", "c.json:2:1: /zzzzzzz: unknown key; boxrelay help options lists them\n"},
+    {"{" COMPLETE ",\n\"log\": {\"level\": \"info\", \"level\": \"warn\"}}",
+     "c.json:2:27: /log/level: written twice; keep one of them\n"},
+    {"{" COMPLETE ",\n\"log\": {\"lev\\u0065l\": \"info\", \"level\": \"warn\"}}",
+     "c.json:2:32: /log/level: written twice; keep one of them\n"},
+    {"{" COMPLETE ",\n\"log\": {\"level\": \"wran\", \"format\": \"xml\"}}",
+     "c.json:2:18: /log/level: unknown value \"wran\", did you mean \"warn\"?\n"
+     "c.json:2:36: /log/format: unknown value \"xml\", has to be one of auto|json|text\n"},
+    {"{\"name\": \"Orders\",\"postgres\":\"\",\"kafka\":{\"bootstrap.servers\":\"b:1\"}}",
+     "c.json:1:10: /name: has to be 1 to 64 of a-z, 0-9, _ and -, beginning with a letter (it becomes part of topic "
+     "and group names)\n"
+     "c.json:1:30: /postgres: empty; for libpq's defaults write at least \"dbname=...\"\n"},
+    {"{\"name\":\"o\",\"postgres\":\"password=my secret\",\"kafka\":{\"bootstrap.servers\":\"b:1\"}}",
+     "c.json:1:24: /postgres: libpq cannot parse it: missing \"=\" after a word; a value with spaces is written in "
+     "single quotes\n"},
+    {"{\"name\":\"o\",\"postgres\":\"pasword=x\",\"kafka\":{\"bootstrap.servers\":\"b:1\"}}",
+     "c.json:1:24: /postgres: libpq cannot parse it: invalid connection option \"pasword\"\n"},
+    {"{\"name\":\"o\",\"postgres\":\"postgresql://u:hunter2@[::1/x\",\"kafka\":{\"bootstrap.servers\":\"b:1\"}}",
+     "c.json:1:24: /postgres: libpq cannot parse it: end of string reached when looking for matching \n"},
+    {"{\"name\":1,\"postgres\":null,\"kafka\":[],\"outbox\":{\"main\":true},\"instance_id\":\"a b\"}",
+     "c.json:1:9: /name: has to be a text, not a number\n"
+     "c.json:1:22: /postgres: has to be a text, not null\n"
+     "c.json:1:35: /kafka: has to be an object { ... }, not a list\n"
+     "c.json:1:35: /kafka/bootstrap.servers: missing; the brokers, as \"localhost:9092\"\n"
+     "c.json:1:55: /outbox/main: has to be an object { ... }, not true or false\n"
+     "c.json:1:75: /instance_id: has to be 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-', as Kafka's names are\n"},
+    {"{\"name\":\"o\",\"postgres\":\"dbname=o\",\"kafka\":{\"bootstrap.servers\":\"b:1\",\n\"acks\": 1,\n\"no.such\": "
+     "true,\n\"linger.ms\":[]}}",
+     "c.json:2:9: /kafka/acks: ..."},
+    {"{\"name\":\"o\",\"postgres\":\"dbname=o\",\"kafka\":{\"bootstrap.servers\":\"b:1\",\n\"producer\": {\"no.such\": "
+     "true}}}",
+     "c.json:2:25: /kafka/producer/no.such: ..."},
+    {"{\"name\":\"o\",\"postgres\":\"dbname=o\",\"kafka\":{\"bootstrap.servers\":\"b:1\",\n\"consumer\": "
+     "{\"linger.ms\": {}}}}",
+     "c.json:2:27: /kafka/consumer/linger.ms: a librdkafka property has to be a text, a number or true or false\n"},
+    {"{" COMPLETE ",\"outbox\":{\"main\":{\n\"retention\":24,\n\"batch_rows_max\":0,\n\"batch_bytes_max\":\"1TB\",\n"
+     "\"commit_interval_ms\":2.5}}}",
+     "c.json:2:13: /outbox/main/retention: has to be a duration with a unit (ms, s, m, h, d), as \"30s\", not \"24\"\n"
+     "c.json:3:18: /outbox/main/batch_rows_max: 0 is out of range, allowed is 1 to 100000 rows\n"
+     "c.json:4:19: /outbox/main/batch_bytes_max: has to be a size, as 65536 or \"4MiB\", not \"1TB\"\n"
+     "c.json:5:22: /outbox/main/commit_interval_ms: has to be a whole number, not \"2.5\"\n"},
+    {"{" COMPLETE
+     ",\"outbox\":{\"main\":{\n\"retention\":\"10ms\",\n\"batch_bytes_max\":\"1GiB\",\n\"commit_interval_ms\":-1}}}",
+     "c.json:2:13: /outbox/main/retention: 10ms is out of range, allowed is 1s to 3650d\n"
+     "c.json:3:19: /outbox/main/batch_bytes_max: 1GiB is out of range, allowed is 64KiB to 256MiB\n"
+     "c.json:4:22: /outbox/main/commit_interval_ms: -1 is out of range, allowed is 0 to 10000 ms\n"},
+    {"{" COMPLETE ",\"outbox\":{\"main\":{\n\"topics\":[\"^(x\",\n\"ok\",\n\"b*\",\n3,\n\"__x\",\n\"a b\"]}}}",
+     "c.json:2:11: /outbox/main/topics/0: not a POSIX extended regular expression: Unmatched ( or \\(\n"
+     "c.json:4:1: /outbox/main/topics/2: not a topic's name; a regular expression begins with ^\n"
+     "c.json:5:1: /outbox/main/topics/3: has to be a topic's name or a ^regex in quotes\n"
+     "c.json:6:1: /outbox/main/topics/4: topics beginning with \"__\" are Kafka's own\n"
+     "c.json:7:1: /outbox/main/topics/5: has to be 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-', as Kafka's names "
+     "are\n"},
+    {"{" COMPLETE ",\"outbox\":{\"main\":{\n\"topics\":[]}}}",
+     "c.json:2:10: /outbox/main/topics: has to be a list of 1 to 1000 topic names and ^regexes; leave it out to allow "
+     "all topics\n"},
+    {"{" COMPLETE ",\"outbox\":{\n\"Bad\":{}}}",
+     "c.json:2:1: /outbox/Bad: an outbox's name is 1 to 40 of a-z, 0-9 and _, beginning with a letter, as it was given "
+     "to relay.create_outbox\n"},
+    {"{" COMPLETE
+     ",\"outbox\":{\"main\":{\n\"on_poison\":\"park\",\n\"headers\":\"cloudevents\",\n\"dead_letter_topic\":"
+     "\"d\"}}}",
+     "c.json:2:13: /outbox/main/on_poison: \"park\" is not available in this version; use \"stop\"\n"
+     "c.json:3:11: /outbox/main/headers: \"cloudevents\" is not available in this version; use \"plain\"\n"
+     "c.json:4:1: /outbox/main/dead_letter_topic: not available in this version; remove it\n"},
+    {"{" COMPLETE ",\n\"on_failover\":\"recover\",\n\"health\":{\"format\":\"spring\"}}",
+     "c.json:2:15: /on_failover: \"recover\" is not available in this version; use \"stop\"\n"
+     "c.json:3:20: /health/format: \"spring\" is not available in this version; use \"microprofile\"\n"},
+    {"{" COMPLETE ",\n\"inbox\":{\"main\":{}}}", "c.json:2:1: /inbox: inboxes are not available in this version; ..."},
+    {"{" COMPLETE ",\n\"outbox\":{}}",
+     "c.json:2:10: /outbox: {} turns the outbox off, and this version has nothing else to run; leave it out\n"},
+    {"{" COMPLETE ",\n\"positions\":{\"topic\":\"__x\",\"accept_weak\":\"yes\",\"replication_factor\":-1}}",
+     "c.json:2:22: /positions/topic: topics beginning with \"__\" are Kafka's own\n"
+     "c.json:2:42: /positions/accept_weak: has to be true or false, not \"yes\"\n"
+     "c.json:2:69: /positions/replication_factor: -1 is out of range, allowed is 0 to 32767 replicas\n"},
+    {"{" COMPLETE ",\n\"http\":{\"listen\":\"localhost\"}}",
+     "c.json:2:18: /http/listen: has to be \"address:port\" (\"127.0.0.1:8090\", \"[::1]:8090\", \"0.0.0.0:8090\") or "
+     "\"off\"\n"},
+    {"{" COMPLETE ",\n\"instance_id\":\"${BOXRELAY_TEST_NOT_SET}\"}",
+     "c.json:2:15: /instance_id: environment variable BOXRELAY_TEST_NOT_SET is not set; set it, or write "
+     "${BOXRELAY_TEST_NOT_SET:-default}\n..."},
+    {"{" COMPLETE ",\n\"$schema\":\"${file:/no/such}\"}",
+     "c.json:2:11: /$schema: ${file:/no/such}: cannot read the file: No such file or directory\n"},
+    {"{" COMPLETE ",\n\"$schema\":\"é${x\"}",
+     "c.json:2:11: /$schema: \"${\" without \"}\"; write $${ for a literal ${\n"},
+    {"{" COMPLETE ",\n\"$schema\":\"é\", \"naem\":1}", "c.json:2:16: /naem: unknown key, did you mean \"name\"?\n"},
+};
+
+static void test_bad_files(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(bad_files); i++) {
+        struct loaded loaded = load_with(bad_files[i].json, NULL, NULL, 0, SETTINGS_NEED_ALL);
+        const char *said = bad_files[i].said;
+        if (text_ends(said, "..."))
+            assert_memory_equal(loaded.problems, said, strlen(said) - 3);
+        else
+            assert_string_equal(loaded.problems, said);
+        assert_null(loaded.settings);
+        assert_null(strstr(loaded.problems, "hunter2"));
+        assert_null(strstr(loaded.problems, "secret"));
+        unload(&loaded);
+    }
+}
+
+static void test_no_file(void **state)
+{
+    (void)state;
+    struct problems problems = {0}, warnings = {0};
+    const char *none[] = {NULL};
+    struct settings *settings;
+    struct settings_source source = {.file = "gone.json", .environment = none, .need = SETTINGS_NEED_ALL};
+    assert_false(settings_load(&source, &settings, &problems, &warnings));
+    char *text = printed(&problems);
+    assert_string_equal(text, "gone.json: cannot read the configuration: No such file or directory\n");
+    free(text);
+    struct loaded loaded = load_with(NULL, NULL, NULL, 0, SETTINGS_NEED_POSTGRES);
+    assert_string_equal(loaded.problems,
+                        "configuration: /postgres: missing; a connection string, as \"host=localhost dbname=orders\"\n"
+                        "configuration: no file was read: give one with --config FILE or BOXRELAY_CONFIG, or set all "
+                        "that is missing as BOXRELAY_... (boxrelay help options)\n");
+    unload(&loaded);
+    loaded = load_with(NULL, NULL, NULL, 0, SETTINGS_NEED_NOTHING);
+    assert_string_equal(load_good(&loaded)->http_listen, "127.0.0.1:8090");
+    unload(&loaded);
+}
+
+static void test_many_problems_are_bounded(void **state)
+{
+    (void)state;
+    struct text json;
+    text_init(&json, 1 << 20);
+    text_add(&json, "{");
+    for (int i = 0; i < PROBLEMS_MAX + 20; i++)
+        text_addf(&json, "%s\n\"zzzzzzzz%d\": 1", i ? "," : "", i);
+    text_add(&json, "}");
+    struct loaded loaded = load_with(json.bytes, NULL, NULL, 0, SETTINGS_NEED_NOTHING);
+    assert_true(text_ends(loaded.problems, "... and 20 more\n"));
+    unload(&loaded);
+    text_fini(&json);
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    struct loaded loaded = load_with("{" COMPLETE "}", NULL, NULL, 0, SETTINGS_NEED_ALL);
+    const struct settings *settings = load_good(&loaded);
+    struct outbox_stream_options defaults = {0};
+    struct outbox_service_options service;
+    assert_string_equal(settings->positions_topic, "boxrelay.o.positions");
+    assert_string_equal(settings->http_listen, "127.0.0.1:8090");
+    assert_int_equal(settings->positions_replication_factor, 0);
+    assert_false(settings->positions_accept_weak || settings->ready_requires_kafka);
+    assert_null(settings->instance_id);
+    assert_string_equal(settings_bootstrap(settings), "b:1");
+    assert_int_equal(settings->outbox_count, 1);
+    outbox_stream_defaults(&defaults); /* the outbox room's, for streams without an entry */
+    const struct outbox_stream_options *outbox = &settings->outboxes[0];
+    assert_string_equal(outbox->name, "main");
+    assert_int_equal(outbox->commit_interval_ms, defaults.commit_interval_ms);
+    assert_int_equal(outbox->batch_rows_max, defaults.batch_rows_max);
+    assert_int_equal(outbox->batch_bytes_max, defaults.batch_bytes_max);
+    assert_int_equal(outbox->retention_ms, defaults.retention_ms);
+    assert_int_equal(outbox->unknown_topic_is_poison, defaults.unknown_topic_is_poison);
+    assert_null(outbox->topics);
+    settings_service(settings, &service);
+    assert_string_equal(service.name, "o");
+    assert_int_equal(service.stream_count, 1);
+    unload(&loaded);
+}
+
+static void test_values(void **state)
+{
+    (void)state;
+    setenv("BOXRELAY_TEST_DB", "orders", 1);
+    write_file("secret", "hunter2\n");
+    struct loaded loaded = load_with(
+        "{\"name\":\"o-1_a\",\"postgres\":\"dbname=${BOXRELAY_TEST_DB} user=${BOXRELAY_TEST_NO:-relay} "
+        "password=${file:secret}\",\"kafka\":{\"bootstrap.servers\":\"b:1\",\"producer\":{\"linger.ms\":7}},"
+        "\"instance_id\":\"i\",\"outbox\":{\"main\":{\"topics\":[\"a.b\",\"^orders\\\\.\"],\"retention\":\"2d\","
+        "\"batch_bytes_max\":\"4MiB\",\"batch_rows_max\":\"17\",\"on_unknown_topic\":\"poison\"},\"audit_log\":{}},"
+        "\"log\":{\"level\":\"debug\"},\"positions\":{\"accept_weak\":true}}",
+        NULL, NULL, 0, SETTINGS_NEED_ALL);
+    const struct settings *settings = load_good(&loaded);
+    assert_string_equal(settings->postgres, "dbname=orders user=relay password=hunter2");
+    assert_int_equal(settings->outbox_count, 2);
+    const struct outbox_stream_options *outbox = &settings->outboxes[0];
+    assert_int_equal(outbox->topic_count, 2);
+    assert_string_equal(outbox->topics[1], "^orders\\.");
+    assert_int_equal(outbox->retention_ms, 172800000);
+    assert_int_equal(outbox->batch_bytes_max, 4 << 20);
+    assert_int_equal(outbox->batch_rows_max, 17);
+    assert_true(outbox->unknown_topic_is_poison && settings->positions_accept_weak);
+    assert_int_equal(settings->log_level, 0);
+    assert_int_equal(settings->property_count, 2);
+    assert_int_equal(settings->properties[1].scope, KAFKA_PRODUCER);
+    unload(&loaded);
+}
+
+static void test_order_of_sources(void **state)
+{
+    (void)state;
+    write_file("secret", "dbname=from_file\n");
+    const char *environment[] = {
+        "BOXRELAY_HTTP_LISTEN=:1",
+        "BOXRELAY_LOG_LEVEL=warn",
+        "BOXRELAY_POSTGRES_FILE=secret",
+        "BOXRELAY_KAFKA_SASL_USERNAME=u",
+        "BOXRELAY_NAME=",
+        "BOXRELAY_KAFKA_PRODUCER_LINGER_MS=3",
+        "PATH=/bin",
+        "BOXRELAY_OUTBOX_AUDIT_LOG_RETENTION=2h",
+        "BOXRELAY_CONFIG=x",
+        "BOXRELAY_OUTBOX_MAIN_TOPICS=a,^b.*",
+        "BOXRELAY_PORT=tcp://1",
+        NULL,
+    };
+    const char *sets[] = {"/log/level=error"};
+    struct loaded loaded = load_with("{" COMPLETE ",\"http\":{\"listen\":\"off\"},\"log\":{\"format\":\"json\"}}",
+                                     environment, sets, 1, SETTINGS_NEED_ALL);
+    struct settings *settings = load_good(&loaded);
+    assert_string_equal(settings->http_listen, ":1");
+    assert_int_equal(settings->log_format, 1);
+    assert_int_equal(settings->log_level, 3);
+    assert_string_equal(settings->postgres, "dbname=from_file");
+    assert_string_equal(settings->name, "o");
+    assert_int_equal(settings_outbox(settings, "audit_log")->retention_ms, 7200000);
+    assert_int_equal(settings_outbox(settings, "main")->topic_count, 2);
+    assert_int_equal(settings->property_count, 3);
+    assert_string_equal(loaded.warnings, "");
+    unload(&loaded);
+}
+
+static void test_messages_about_variables(void **state)
+{
+    (void)state;
+    const char *environment[] = {"BOXRELAY_NAMEE=x",
+                                 "BOXRELAY_LOG_LEVEL=loud",
+                                 "BOXRELAY_POSTGRES=dbname=x",
+                                 "BOXRELAY_POSTGRES_FILE=/x",
+                                 "BOXRELAY_NAME_FILE=/no/x",
+                                 "BOXRELAY_QQQQQQQQQQQQ=1",
+                                 NULL};
+    const char *sets[] = {"http/listen", "/name/x=1", "/zzzzzz=1"};
+    struct loaded loaded = load_with("{" COMPLETE "}", environment, sets, 3, SETTINGS_NEED_ALL);
+    assert_string_equal(loaded.warnings,
+                        "environment: BOXRELAY_NAMEE is no option of boxrelay, did you mean "
+                        "BOXRELAY_NAME?\n"
+                        "environment: BOXRELAY_QQQQQQQQQQQQ is no option of boxrelay; it is ignored\n");
+    static const char *const said[] = {
+        "environment BOXRELAY_LOG_LEVEL: /log/level: unknown value \"loud\", has to be one of debug|info|warn|error\n",
+        "environment BOXRELAY_POSTGRES_FILE: /postgres: BOXRELAY_POSTGRES is set too; set only one of them\n",
+        "environment BOXRELAY_NAME_FILE: /name: cannot read /no/x: No such file or directory\n",
+        "--set: \"http/listen\" has to be PATH=VALUE with a path as /http/listen\n",
+        "--set /name/x: /name/x: nothing can be set below a value that is no object\n",
+        "--set /zzzzzz: /zzzzzz: unknown key; boxrelay help options lists them\n",
+    };
+    for (size_t i = 0; i < COUNT_OF(said); i++)
+        assert_non_null(strstr(loaded.problems, said[i]));
+    unload(&loaded);
+}
+
+static void note_change(void *opaque, const char *path, bool live)
+{
+    struct text *out = opaque;
+    text_addf(out, "%s%s ", path, live ? "!" : "");
+}
+
+static void test_compare(void **state)
+{
+    (void)state;
+    struct text changed;
+    text_init(&changed, 1024);
+    struct loaded a = load_with("{" COMPLETE "}", NULL, NULL, 0, SETTINGS_NEED_ALL);
+    struct loaded b = load_with("{\"name\":\"p\",\"postgres\":\"dbname=o\",\"kafka\":{\"bootstrap.servers\":\"b:2\"},"
+                                "\"instance_id\":\"i\",\"log\":{\"level\":\"debug\"},"
+                                "\"outbox\":{\"main\":{\"retention\":\"1h\"}}}",
+                                NULL, NULL, 0, SETTINGS_NEED_ALL);
+    settings_compare(load_good(&a), a.settings, note_change, &changed);
+    assert_null(changed.bytes);
+    settings_compare(a.settings, load_good(&b), note_change, &changed);
+    assert_string_equal(changed.bytes, "/name /instance_id /positions/topic /log/level! /kafka /outbox ");
+    text_fini(&changed);
+    unload(&a);
+    unload(&b);
+}
+
+/* The table is whole: each default can be read, words have places, every path has a variable that leads back to it. */
+static void test_table(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option *option = &option_table[i];
+        char variable[128], values[128];
+        assert_true(option->path[0] == '/' && option->meaning && option->meaning[0]);
+        assert_int_equal(option->type == OPTION_WORD, option->words != NULL);
+        assert_true(option->max == 0 || option->min <= option->max);
+        option_environment(option, variable, sizeof variable);
+        option_values(option, values, sizeof values);
+        assert_true(text_starts(variable, "BOXRELAY_") && values[0]);
+        assert_true(option_inside("/kafka/producer") && !option_inside("/name"));
+        assert_ptr_equal(option_find(option->path)->path, option->path);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_no_file),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_order_of_sources),
+        cmocka_unit_test(test_messages_about_variables),
+        cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_many_problems_are_bounded),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
