@@ -37,9 +37,9 @@ struct group;
 MUST_CHECK enum error_class group_open(const struct group_options *options, struct group **out, struct error *error);
 
 /*
- * Serves the membership for up to timeout_ms. ERROR_NONE, or the last error since: RECONNECT (brokers away), CONFIG
- * (authorization), INTEGRITY (fenced by another member with our instance_id: code "FENCED_INSTANCE_ID"). The group
- * stays open: the caller reports the error and polls on.
+ * Serves the membership for up to timeout_ms. ERROR_NONE, or what stands in the way now: RECONNECT (no broker has
+ * answered for four seconds, or ever), CONFIG (authentication, authorization), INTEGRITY (fenced by another member with
+ * our instance_id: code "FENCED_INSTANCE_ID"). The group stays open: the caller reports the error and polls on.
  */
 MUST_CHECK enum error_class group_poll(struct group *group, int timeout_ms, struct error *error);
 

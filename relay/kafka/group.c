@@ -9,15 +9,53 @@
 #include "errors.h"
 #include "reason.h"
 
-enum { GROUP_MAGIC = 0x67726f75, PARTITIONS_MAX = 4096, CLOSE_MS_MAX = 1000, CLOSE_SLICE_MS = 50 };
+enum {
+    GROUP_MAGIC = 0x67726f75,
+    PARTITIONS_MAX = 4096,
+    CLOSE_MS_MAX = 1000,
+    CLOSE_SLICE_MS = 50,
+    SILENCE_MS = 4000,    /* heartbeats and metadata are answered far more often */
+    MENDED_MS = 2000,     /* heartbeats answered for so long after an error: it has passed */
+    API_KEY_METADATA = 3, /* Kafka protocol guide, "Api Keys" */
+    API_KEY_HEARTBEAT = 12,
+};
 
 struct group {
     uint32_t magic;
     struct group_options options;
     rd_kafka_t *handle;
     rd_kafka_queue_t *queue; /* the consumer's: messages, rebalances, errors, log lines */
-    struct reason reason;    /* since the last group_poll */
+    struct reason reason;    /* until it is mended */
+    int64_t reason_ms;       /* when it was noted */
+
+    /* Monotonic; written by broker threads. The library tells an outage once and its end never: so count answers. */
+    _Atomic int64_t answered_ms, heartbeat_ms;
+    _Atomic bool answered;
 };
+
+/* Runs in broker threads. Answers of the handshake do not count: they come before a password is refused. */
+static rd_kafka_resp_err_t note_answer(rd_kafka_t *handle, int socket, const char *broker, int32_t broker_id,
+                                       int16_t api_key, int16_t api_version, int32_t correlation_id, size_t size,
+                                       int64_t round_trip_us, rd_kafka_resp_err_t err, void *opaque)
+{
+    (void)handle, (void)socket, (void)broker, (void)broker_id, (void)api_version, (void)correlation_id;
+    (void)size, (void)round_trip_us;
+    struct group *group = opaque;
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR || (api_key != API_KEY_METADATA && api_key != API_KEY_HEARTBEAT))
+        return RD_KAFKA_RESP_ERR_NO_ERROR;
+    group->answered_ms = clock_monotonic_ms();
+    group->answered = true;
+    if (api_key == API_KEY_HEARTBEAT)
+        group->heartbeat_ms = group->answered_ms;
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t listen_to_answers(rd_kafka_t *handle, const rd_kafka_conf_t *conf, void *opaque, char *why,
+                                             size_t size)
+{
+    (void)conf, (void)why, (void)size;
+    return rd_kafka_interceptor_add_on_response_received(handle, "boxrelay", note_answer, opaque);
+}
 
 static void tell(struct group *group, enum group_change change, const rd_kafka_topic_partition_list_t *list)
 {
@@ -58,14 +96,17 @@ static void note_messages(struct group *group, rd_kafka_event_t *event)
     while ((message = rd_kafka_event_message_next(event)))
         if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
             reason_note_error(&group->reason, message->err, rd_kafka_message_errstr(message));
+    group->reason_ms = clock_monotonic_ms();
 }
 
 static void note_fatal(struct group *group)
 {
     char text[REASON_TEXT_MAX];
     int code = rd_kafka_fatal_error(group->handle, text, sizeof text);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-        reason_note_error(&group->reason, code, text);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return;
+    reason_note_error(&group->reason, code, text);
+    group->reason_ms = clock_monotonic_ms();
 }
 
 static void serve(struct group *group, rd_kafka_event_t *event)
@@ -79,6 +120,8 @@ static void serve(struct group *group, rd_kafka_event_t *event)
         break;
     default:
         reason_note(&group->reason, event);
+        if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR)
+            group->reason_ms = clock_monotonic_ms();
         break;
     }
     rd_kafka_event_destroy(event);
@@ -118,9 +161,10 @@ enum error_class group_open(const struct group_options *options, struct group **
     struct group *group = calloc(1, sizeof *group);
     if (!group)
         abort();
-    *group = (struct group){.magic = GROUP_MAGIC, .options = *options};
+    *group = (struct group){.magic = GROUP_MAGIC, .options = *options, .answered_ms = clock_monotonic_ms()};
     rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_FETCH |
                                        RD_KAFKA_EVENT_LOG);
+    rd_kafka_conf_interceptor_add_on_new(conf, "boxrelay", listen_to_answers, group);
     class = conf_open(RD_KAFKA_CONSUMER, &conf, &group->handle, error);
     if (class == ERROR_NONE) {
         rd_kafka_poll_set_consumer(group->handle);
@@ -133,15 +177,26 @@ enum error_class group_open(const struct group_options *options, struct group **
     return class;
 }
 
-/* What happened since the last call; errors of single brokers do not matter while the group is served. */
+/* Brokers that are away: errors of single ones do not matter while others answer. */
+static enum error_class report_silence(const struct group *group, struct error *error)
+{
+    long long silent_ms = clock_monotonic_ms() - group->answered_ms;
+    const struct reason *reason = &group->reason;
+    bool away = reason_class(reason) == ERROR_RECONNECT;
+    if (silent_ms < SILENCE_MS && (group->answered || !away))
+        return ERROR_NONE;
+    return error_set(error, ERROR_RECONNECT, away ? kafka_error_name(reason->code) : "_ALL_BROKERS_DOWN",
+                     "no broker has answered for %lld ms%s%s", silent_ms, away ? ": " : "", away ? reason->text : "");
+}
+
 static enum error_class report(struct group *group, struct error *error)
 {
     struct reason *reason = &group->reason;
-    if (reason->code == RD_KAFKA_RESP_ERR_NO_ERROR)
-        return ERROR_NONE;
-    enum error_class class = reason_class(reason);
-    if (class == ERROR_RETRY)
-        return ERROR_NONE;
+    if (group->heartbeat_ms - group->reason_ms > MENDED_MS)
+        *reason = (struct reason){0};
+    enum error_class class = reason->code ? reason_class(reason) : ERROR_NONE;
+    if (class != ERROR_CONFIG && class != ERROR_INTEGRITY)
+        return report_silence(group, error);
     class = kafka_error_set(error, class, reason->code, "consumer group", reason->text);
     if (class == ERROR_INTEGRITY)
         return error_hint(error, "another instance runs with the same instance_id: give each its own");
@@ -151,7 +206,6 @@ static enum error_class report(struct group *group, struct error *error)
 enum error_class group_poll(struct group *group, int timeout_ms, struct error *error)
 {
     assert(group && group->magic == GROUP_MAGIC);
-    group->reason = (struct reason){0};
     int64_t until = clock_monotonic_ms() + timeout_ms;
     for (int64_t left = timeout_ms; left >= 0; left = until - clock_monotonic_ms()) {
         rd_kafka_event_t *event = rd_kafka_queue_poll(group->queue, (int)left);

@@ -53,7 +53,7 @@ struct producer {
     uint64_t uses;
 
     /* Of the transaction. */
-    int64_t deadline_ms;
+    int64_t begun_ms, deadline_ms;
     int64_t accepted;
     struct delivery_failures failures;
     atomic_int end_txn_sent; /* written by broker threads [K2] */

@@ -221,6 +221,7 @@ enum error_class producer_open(const struct producer_options *options, int64_t d
 {
     struct producer *producer = make(options);
     enum error_class class;
+    int64_t started_ms = clock_monotonic_ms();
     int timeout_ms = PRODUCER_INIT_TIMEOUT_MS;
     for (;;) { /* [K12] */
         int64_t left_ms = deadline_ms - clock_monotonic_ms();
@@ -236,7 +237,9 @@ enum error_class producer_open(const struct producer_options *options, int64_t d
             continue;
         }
         producer_close(&producer);
-        return class;
+        return worth_another_try(class, error)
+                   ? error_prefix(error, "no producer within %lld ms", (long long)(clock_monotonic_ms() - started_ms))
+                   : class;
     }
     live_on(producer, PRODUCER_OPEN);
     *out = producer;
@@ -319,6 +322,7 @@ enum error_class producer_begin(struct producer *producer, int64_t deadline_ms, 
     producer_serve(producer, 0);
     producer->failures = (struct delivery_failures){.tag = -1};
     producer->accepted = 0;
+    producer->begun_ms = clock_monotonic_ms();
     producer->deadline_ms = deadline_ms;
     producer->reason = (struct reason){0};
     atomic_store(&producer->end_txn_sent, 0);
@@ -389,7 +393,7 @@ static enum error_class check_time(struct producer *producer, const char *what, 
         return fail(producer, producer_stopped(error));
     if (clock_monotonic_ms() < producer->deadline_ms)
         return ERROR_NONE;
-    (void)reason_timed_out(&producer->reason, error, what, PRODUCER_BATCH_MS_MAX);
+    (void)reason_timed_out(&producer->reason, error, what, clock_monotonic_ms() - producer->begun_ms);
     error->class = ERROR_RECREATE;
     return fail(producer, ERROR_RECREATE);
 }
