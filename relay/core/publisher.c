@@ -153,12 +153,12 @@ static const struct row impossible = {STATES_ALL & ~S(ENDED),          PUBLISHER
                                       "impossible: again from nothing"};
 static const struct row ended = {S(ENDED), PUBLISHER_EVENTS, NULL, "", STAY, "has ended"};
 
-static const struct row *find(enum publisher_event event, const struct view *view)
+static const struct row *find(const struct view *view)
 {
     enum publisher_state state = view->publisher->state;
     for (size_t i = 0; i < COUNT_OF(table); i++) {
         const struct row *row = &table[i];
-        if (row->event == event && is_in(state, row->states) && (!row->holds || row->holds(view)))
+        if (row->event == view->report->event && is_in(state, row->states) && (!row->holds || row->holds(view)))
             return row;
     }
     return state == PUBLISHER_ENDED ? &ended : &impossible;
@@ -169,7 +169,7 @@ static const struct row *find_reported(const struct view *view)
 {
     if (view->report->event == PUBLISHER_COMMANDED && is_in(view->publisher->state, STATES_BATCH))
         return &impossible;
-    return find(view->report->event, view);
+    return find(view);
 }
 
 /* ---- waits ---- */
@@ -190,21 +190,20 @@ static int64_t wait_backoff_ms(const struct publisher *publisher, const struct p
                                  publisher->attempt, BACKOFF_MAX_MS, report->random);
 }
 
-/* `report` is NULL where a command moves us; none leads to BACKOFF or STOPPED. */
-static int64_t wait_until(const struct publisher *publisher, const struct publisher_report *report, int64_t now_ms)
+static int64_t wait_until(const struct publisher *publisher, const struct publisher_report *report)
 {
     switch (publisher->state) {
     case PUBLISHER_IDLE:
     case PUBLISHER_HELD:
         return PUBLISHER_FOREVER;
     case PUBLISHER_POLL:
-        return now_ms + publisher->poll_delay_ms;
+        return report->now_ms + publisher->poll_delay_ms;
     case PUBLISHER_PAUSED:
-        return now_ms + PUBLISHER_PAUSED_LOOK_MS;
+        return report->now_ms + PUBLISHER_PAUSED_LOOK_MS;
     case PUBLISHER_BACKOFF:
-        return now_ms + wait_backoff_ms(publisher, report);
+        return report->now_ms + wait_backoff_ms(publisher, report);
     case PUBLISHER_STOPPED:
-        return now_ms + wait_stopped_ms(publisher, report);
+        return report->now_ms + wait_stopped_ms(publisher, report);
     default:
         return 0;
     }
@@ -299,8 +298,7 @@ static struct publisher_release useless_in(enum publisher_state next, const stru
 }
 
 static struct publisher_release move(struct publisher *publisher, enum publisher_state next,
-                                     const struct publisher_report *report, int64_t now_ms,
-                                     struct publisher_release release)
+                                     const struct publisher_report *report, struct publisher_release release)
 {
     merge(&release, useless_in(next, publisher));
     if (release.producer)
@@ -309,7 +307,7 @@ static struct publisher_release move(struct publisher *publisher, enum publisher
     if (next == PUBLISHER_POLL && !is_in(publisher->state, S(POLL) | S(READ) | S(KNOW) | S(COMMIT)))
         publisher->poll_delay_ms = 0;
     publisher->state = next;
-    publisher->wait_until_ms = wait_until(publisher, report, now_ms);
+    publisher->wait_until_ms = wait_until(publisher, report);
     return release;
 }
 
@@ -317,13 +315,14 @@ static struct publisher_release move(struct publisher *publisher, enum publisher
 static struct publisher_release settle(struct publisher *publisher, int64_t now_ms)
 {
     struct publisher_release all = {0};
-    struct view view = {publisher, NULL};
+    const struct publisher_report commanded = {.event = PUBLISHER_COMMANDED, .now_ms = now_ms};
+    const struct view view = {publisher, &commanded};
     for (int moves = 0; is_in(publisher->state, STATES_BOUNDARY); moves++) {
-        const struct row *row = find(PUBLISHER_COMMANDED, &view);
+        const struct row *row = find(&view);
         if (row->next == STAY)
             break;
         assert(moves < PUBLISHER_STATES);
-        merge(&all, move(publisher, row->next, NULL, now_ms, (struct publisher_release){0}));
+        merge(&all, move(publisher, row->next, &commanded, (struct publisher_release){0}));
         publisher->woken = false;
     }
     return all;
@@ -370,7 +369,7 @@ struct publisher_release publisher_step(struct publisher *publisher, const struc
     const struct row *row = find_reported(&(struct view){publisher, report});
     struct publisher_release release = note(publisher, report, row);
     if (row->next != STAY)
-        release = move(publisher, row->next, report, report->now_ms, release);
+        release = move(publisher, row->next, report, release);
     merge(&release, settle(publisher, report->now_ms));
     check_step(&before, report, publisher, release);
     return release;
