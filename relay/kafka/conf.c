@@ -15,7 +15,6 @@ static const struct {
     {CONF_EVERY, "socket.nagle.disable", "true"},
     {CONF_EVERY, "socket.keepalive.enable", "true"},
     {CONF_EVERY, "reconnect.backoff.max.ms", "1000"},
-    {CONF_EVERY, "log.connection.close", "false"},
     {CONF_PRODUCER, "linger.ms", "5"}, /* a commit flushes regardless */
     {CONF_PRODUCER, "compression.type", "lz4"},
 };

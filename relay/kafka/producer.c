@@ -356,6 +356,8 @@ static void *borrowed(const void *bytes) { return (void *)(uintptr_t)bytes; }
 /* One call of produce; returns its code. An empty key or value is not NULL: NULL says "none". */
 static int produce(struct producer *producer, const struct warm_topic *topic, const struct record *record)
 {
+    if (fault_point("produce_fails"))
+        return RD_KAFKA_RESP_ERR__STATE;
     rd_kafka_headers_t *headers = make_headers(record);
     rd_kafka_vu_t arguments[] = {
         {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = topic->handle},
