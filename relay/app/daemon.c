@@ -203,13 +203,16 @@ enum exit_code daemon_run(struct settings *settings, const struct settings_sourc
     loop_init(daemon);
     settings_service(settings, &options);
     /* The port first: a second copy of the same relay must not get as far as Kafka. */
-    if (open_http(daemon, address, &error) != ERROR_NONE ||
-        outbox_service_start(&options, &daemon->service, &error) != ERROR_NONE) {
+    if (open_http(daemon, address, &error) != ERROR_NONE) {
+        code = refuse_start(daemon, &error);
+        goto out;
+    }
+    log_start(daemon, address);
+    if (outbox_service_start(&options, &daemon->service, &error) != ERROR_NONE) {
         code = refuse_start(daemon, &error);
         goto out;
     }
     atomic_store(&daemon->started, true);
-    log_start(daemon, address);
     notify_send("READY=1\nSTATUS=running");
     uv_run(&daemon->loop, UV_RUN_DEFAULT);
     http_close(&daemon->http);

@@ -76,7 +76,7 @@ char *health_render(const struct overview *overview, enum health_page page, bool
     json_t *all = json_object();
     json_object_set_new(all, "status", json_string(*up ? "UP" : "DOWN"));
     json_object_set_new(all, "checks", checks);
-    char *text = json_dumps(all, JSON_COMPACT | JSON_ENSURE_ASCII);
+    char *text = json_dumps(all, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9));
     json_decref(all);
     return text;
 }
@@ -127,7 +127,7 @@ char *health_render_status(const struct overview *overview)
     json_object_set_new(all, "schema_version", json_integer(overview->service.schema_version));
     json_object_set_new(all, "error", error_json(&overview->service.instance_error));
     json_object_set_new(all, "streams", streams);
-    char *text = json_dumps(all, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+    char *text = json_dumps(all, JSON_INDENT(2) | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9));
     json_decref(all);
     return text;
 }

@@ -41,7 +41,7 @@ enum exit_code rebase_run(const struct invocation *invocation)
         putchar('\n');
         json_decref(done);
     } else {
-        printf("%s: %s\n", stream, summary);
+        puts(summary);
     }
     settings_free(&settings);
     return code;

@@ -118,7 +118,7 @@ void status_text_json(const struct status_stream *streams, size_t count, FILE *o
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++)
         json_array_append_new(list, stream_json(&streams[i]));
-    json_dumpf(list, out, JSON_INDENT(2));
+    json_dumpf(list, out, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     fputc('\n', out);
     json_decref(list);
 }

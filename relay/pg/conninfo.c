@@ -11,7 +11,7 @@ static const char *mask(char *message)
         return "missing \"=\" after a word; a value with spaces is written in single quotes";
     char *quoted = strstr(message, "invalid connection option") ? NULL : strchr(message, '"');
     if (quoted)
-        *quoted = '\0';
+        strcpy(quoted, "..."); /* conninfo_check leaves room for it */
     return message;
 }
 
@@ -24,7 +24,7 @@ enum error_class conninfo_check(const char *conninfo, struct error *error)
         return ERROR_NONE;
     }
     char text[512];
-    snprintf(text, sizeof text, "%s", message ? message : "out of memory");
+    snprintf(text, sizeof text - sizeof "...", "%s", message ? message : "out of memory");
     PQfreemem(message);
     return error_set(error, ERROR_CONFIG, "CONNINFO", "libpq cannot parse it: %s", mask(text));
 }

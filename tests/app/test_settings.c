@@ -111,9 +111,9 @@ static const struct bad {
     {"{" COMPLETE ",\n\"naem\": 1}", "c.json:2:1: /naem: unknown key, did you mean \"name\"?\n"},
     {"{" COMPLETE ",\n\"zzzzzzz\": 1}", "c.json:2:1: /zzzzzzz: unknown key; boxrelay help options lists them\n"},
     {"{" COMPLETE ",\n\"log\": {\"level\": \"info\", \"level\": \"warn\"}}",
-     "c.json:2:27: /log/level: written twice; keep one of them\n"},
+     "c.json:2:26: /log/level: written twice; keep one of them\n"},
     {"{" COMPLETE ",\n\"log\": {\"lev\\u0065l\": \"info\", \"level\": \"warn\"}}",
-     "c.json:2:32: /log/level: written twice; keep one of them\n"},
+     "c.json:2:31: /log/level: written twice; keep one of them\n"},
     {"{" COMPLETE ",\n\"log\": {\"level\": \"wran\", \"format\": \"xml\"}}",
      "c.json:2:18: /log/level: unknown value \"wran\", did you mean \"warn\"?\n"
      "c.json:2:36: /log/format: unknown value \"xml\", has to be one of auto|json|text\n"},
@@ -127,7 +127,7 @@ static const struct bad {
     {"{\"name\":\"o\",\"postgres\":\"pasword=x\",\"kafka\":{\"bootstrap.servers\":\"b:1\"}}",
      "c.json:1:24: /postgres: libpq cannot parse it: invalid connection option \"pasword\"\n"},
     {"{\"name\":\"o\",\"postgres\":\"postgresql://u:hunter2@[::1/x\",\"kafka\":{\"bootstrap.servers\":\"b:1\"}}",
-     "c.json:1:24: /postgres: libpq cannot parse it: end of string reached when looking for matching \n"},
+     "c.json:1:24: /postgres: libpq cannot parse it: end of string reached when looking for matching ...\n"},
     {"{\"name\":1,\"postgres\":null,\"kafka\":[],\"outbox\":{\"main\":true},\"instance_id\":\"a b\"}",
      "c.json:1:9: /name: has to be a text, not a number\n"
      "c.json:1:22: /postgres: has to be a text, not null\n"

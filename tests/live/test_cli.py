@@ -1,0 +1,340 @@
+"""The command line as a stranger meets it: messages, exit codes, streams; without Kafka."""
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from live.relay import binary, wait_until
+from servers.ports import free_ports
+
+NOWHERE = "127.0.0.1:1"
+
+
+def run(*args, env=None, timeout=60):
+    """The finished process; nothing of our own environment but the path."""
+    return subprocess.run([binary(), *args], env={"PATH": os.environ["PATH"], **(env or {})}, capture_output=True,
+                          text=True, timeout=timeout, check=False)
+
+
+@pytest.fixture
+def config(tmp_path):
+    """config(changes) writes a configuration file and returns its path."""
+    def write(postgres="host=/nonexistent dbname=x", **changes):
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps({"name": "orders", "postgres": postgres,
+                                    "kafka": {"bootstrap.servers": NOWHERE},
+                                    "http": {"listen": "off"}, "log": {"format": "json"}, **changes}))
+        return str(path)
+    return write
+
+
+@pytest.mark.parametrize("args, code, said", [
+    (["statsu"], 2, 'boxrelay: unknown command "statsu", did you mean "status"?'),
+    (["run", "--onec"], 2, "boxrelay: run: unknown flag --onec, did you mean --once?"),
+    (["run", "--timeout", "5s"], 2, "boxrelay: run: --timeout belongs to --once"),
+    (["run", "--once", "--timeout", "5"], 2, '--timeout has to be a duration with a unit, as 60s, not "5"'),
+    (["run", "--config"], 2, "--config needs a value: --config FILE"),
+    (["run", "--once=yes"], 2, "--once takes no value"),
+    (["migrate"], 2, "boxrelay: migrate: needs one of up, print, status"),
+    (["migrate", "upp"], 2, 'did you mean "up"?'),
+    (["migrate", "print", "--format", "flyway"], 2, "--format flyway is not available in this version"),
+    (["migrate", "up", "x"], 2, '"x" is one argument too many'),
+    (["pause"], 2, "boxrelay: pause: needs STREAM"),
+    (["pause", "outbox/main"], 2, "needs --reason TEXT"),
+    (["rebase", "outbox/main"], 2, "needs --to now"),
+    (["rebase", "outbox/main", "--to", "yesterday"], 2, "needs --to now"),
+    (["help", "nonsense"], 2, 'unknown command "nonsense"'),
+    (["health", "--live", "--ready"], 2, "either --live or --ready"),
+])
+def test_usage_errors_say_what_to_do(args, code, said):
+    done = run(*args)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert "what to do: see boxrelay help" in done.stderr
+
+
+def test_help_of_every_command():
+    whole = run("help")
+    assert whole.returncode == 0 and whole.stderr == "" and whole.stdout == run("--help").stdout == run().stdout
+    listed = whole.stdout.split("Commands\n")[1].split("\n\n")[0]
+    names = [line.split()[0] for line in listed.splitlines()]
+    assert names == ["run", "check", "status", "migrate", "pause", "resume", "rebase", "health", "version", "help"]
+    for name in names:
+        one = run("help", name)
+        assert one.returncode == 0 and f"Usage\n  boxrelay {name}" in one.stdout
+        assert one.stdout == run(name, "--help").stdout
+    assert "--with-grants" in run("help", "migrate", "print").stdout
+    assert "\033[" not in whole.stdout
+
+
+def test_help_options_lists_the_table():
+    text, table = run("help", "options").stdout, run("help", "options", "--markdown").stdout
+    for path in ("/name", "/postgres", "/kafka/*", "/outbox/*/batch_rows_max", "/http/listen", "/log/level"):
+        assert f"{path}\n" in text and f"| `{path}` |" in table
+    assert "BOXRELAY_OUTBOX_<NAME>_BATCH_ROWS_MAX" in text
+    assert "default: 24h" in text
+
+
+def test_version():
+    text, facts = run("version").stdout, json.loads(run("version", "--json").stdout)
+    assert text == run("--version").stdout
+    assert text == f"boxrelay {facts['version']} (librdkafka {facts['librdkafka']}, schema {facts['schema']})\n"
+
+
+def test_check_reports_all_errors_at_once_in_order(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{ "name": "Orders",\n  "postgres": "password=hunter2 x",\n'
+                    '  "kafka": { "bootstrap.servers": "b:1", "acks": 1 },\n'
+                    '  "outbox": { "main": { "topik": [], "on_poison": "park" } },\n  "inbox": {} }\n')
+    done = run("check", "--config", str(path))
+    lines = done.stderr.splitlines()
+    assert done.returncode == 2 and done.stdout == "" and lines[-1] == "6 errors"
+    assert [line.split(": ")[1] for line in lines[:-1]] == [
+        "/name", "/postgres", "/kafka/acks", "/outbox/main/topik", "/outbox/main/on_poison", "/inbox"]
+    assert f'{path}:4:25: /outbox/main/topik: unknown key, did you mean "topics"?' in lines
+    assert "hunter2" not in done.stderr
+    found = json.loads(run("check", "--config", str(path), "--json").stdout)
+    assert found["valid"] is False and len(found["errors"]) == 6
+    assert (found["errors"][0]["line"], found["errors"][0]["column"]) == (1, 11)
+    assert run("run", "--config", str(path)).stderr.splitlines() == lines[:-1]
+
+
+def test_configuration_from_the_environment_alone(tmp_path):
+    secret = tmp_path / "dsn"
+    secret.write_text("dbname=x password=hunter2\n")
+    env = {"BOXRELAY_NAME": "orders", "BOXRELAY_POSTGRES_FILE": str(secret),
+           "BOXRELAY_KAFKA_BOOTSTRAP_SERVERS": "b:9092", "BOXRELAY_HTTP_LISTEN": "off", "BOXRELAY_LOG_LEVLE": "info"}
+    done = run("check", "--set", "/positions/topic=elsewhere", env=env)
+    assert done.returncode == 0
+    assert done.stdout == ('environment: ok: relay "orders", Kafka at b:9092, positions in elsewhere, http off, '
+                           "options for outbox/main\n")
+    assert done.stderr == ("warning: environment: BOXRELAY_LOG_LEVLE is no option of boxrelay, did you mean "
+                           "BOXRELAY_LOG_LEVEL?\n")
+
+
+def test_nothing_configured_says_how():
+    done = run("run")
+    assert done.returncode == 2
+    assert "/name: missing" in done.stderr and "--config FILE or BOXRELAY_CONFIG" in done.stderr
+
+
+def test_postgres_away_is_try_again(config):
+    for args in (["status"], ["migrate", "up"], ["pause", "outbox/main", "--reason", "x"], ["resume", "outbox/main"]):
+        done = run(*args, "--config", config())
+        assert (done.returncode, done.stdout) == (75, "")
+        assert done.stderr.startswith("boxrelay: cannot ") and "what to do: " in done.stderr
+
+
+def test_migrate_and_status_need_only_postgres(database):
+    env = {"BOXRELAY_POSTGRES": database.dsn}
+    before = run("migrate", "status", env=env)
+    assert before.returncode == 3 and "boxrelay migrate up" in before.stderr
+    missing = run("status", env=env)
+    assert missing.returncode == 1 and "boxrelay migrate up" in missing.stderr
+    done = run("migrate", "up", env=env)
+    assert done.returncode == 0 and done.stdout.startswith("applied 0001_") and "schema version" in done.stdout
+    assert json.loads(run("migrate", "up", "--json", env=env).stdout)["applied"] == []
+    after = run("migrate", "status", "--json", env=env)
+    assert after.returncode == 0 and all(row["applied_at"] for row in json.loads(after.stdout))
+    assert run("migrate", "status", env=env).returncode == 0
+
+
+def test_migrate_print_is_runnable_and_the_same(database):
+    sql = run("migrate", "print", "--with-grants")
+    assert sql.returncode == 0 and sql.stdout.startswith(run("migrate", "print").stdout)
+    assert "CREATE ROLE" in sql.stdout and "CREATE ROLE" not in run("migrate", "print").stdout
+    database.connect().cursor().execute(sql.stdout)
+    assert run("migrate", "status", env={"BOXRELAY_POSTGRES": database.dsn}).returncode == 0
+
+
+def test_status_pause_and_resume(database):
+    env = {"BOXRELAY_POSTGRES": database.dsn}
+    assert run("migrate", "up", env=env).returncode == 0
+    idle = run("status", env=env)
+    assert idle.returncode == 3 and "outbox/main: no relay has reported on it yet" in idle.stdout
+    heads, row = idle.stdout.splitlines()[:2]
+    assert heads.split()[:4] == ["STREAM", "STATE", "PENDING", "OLDEST"] and row.split()[:2] == ["outbox/main", "unknown"]
+    paused = run("pause", "outbox/main", "--reason", "upgrade of consumers", env=env)
+    assert paused.returncode == 0 and paused.stdout.startswith("outbox/main: paused")
+    stream = json.loads(run("status", "--json", env=env).stdout)[0]
+    assert stream["paused_reason"] == "upgrade of consumers" and stream["paused_at"] and stream["dead"] == 0
+    assert "upgrade of consumers" in run("status", env=env).stdout
+    assert run("resume", "outbox/main", env=env).stdout == "outbox/main: resumed\n"
+    assert json.loads(run("status", "--json", env=env).stdout)[0]["paused_at"] is None
+    unknown = run("pause", "outbox/nope", "--reason", "x", env=env)
+    assert unknown.returncode == 1 and "outbox/main" in unknown.stderr
+
+
+def test_status_exit_code_for_an_operators_choice(database):
+    env = {"BOXRELAY_POSTGRES": database.dsn}
+    assert run("migrate", "up", env=env).returncode == 0
+    database.query("INSERT INTO relay.stream_state (stream, state, error_class, error_code, error_text, error_hint) "
+                   "SELECT uuid, 'stopped', 'integrity', 'POSITION_LOST', 'the position is gone', 'boxrelay rebase' "
+                   "FROM relay.stream")
+    done = run("status", env=env)
+    assert done.returncode == 4
+    assert "outbox/main: integrity: the position is gone [POSITION_LOST]\n  what to do: boxrelay rebase" in done.stdout
+    database.query("UPDATE relay.stream_state SET error_class = 'config'")
+    assert run("status", env=env).returncode == 3
+
+
+def test_health_of_nobody():
+    done = run("health", env={"BOXRELAY_HTTP_LISTEN": NOWHERE})
+    assert done.returncode == 1 and f"no relay answers at {NOWHERE}" in done.stderr and "what to do: " in done.stderr
+    assert run("health", env={"BOXRELAY_HTTP_LISTEN": "off"}).returncode == 2
+
+
+def test_once_gives_up_in_time(config):
+    done = run("run", "--once", "--timeout", "1s", "--config", config())
+    assert done.returncode == 75
+    assert "not all was published in time" in done.stderr and "nothing could be published: PostgreSQL" in done.stderr
+
+
+def test_once_says_what_is_missing_without_kafka(database, config):
+    assert run("migrate", "up", env={"BOXRELAY_POSTGRES": database.dsn}).returncode == 0
+    database.query("INSERT INTO relay.outbox (topic, key, payload) VALUES ('orders', 'k', 'v')")
+    done = run("run", "--once", "--timeout", "3s", "--config", config(database.dsn))
+    assert done.returncode == 75
+    assert "boxrelay: outbox/main: " in done.stderr and " to go, state " in done.stderr
+
+
+def test_once_without_schema_fails_at_once(database, config):
+    done = run("run", "--once", "--config", config(database.dsn))
+    assert done.returncode == 1 and "boxrelay migrate up" in done.stderr
+
+
+def get(port, page, method="GET", headers=None):
+    """(status, headers, body) of a page."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{page}", method=method, headers=headers or {})
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status, answer.headers, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read().decode()
+
+
+class Daemon:
+    """`run` with a log file, on a port of its own."""
+
+    def __init__(self, config_path, folder, **env):
+        self.port, self.config, self.log = free_ports(1)[0], config_path, folder / "relay.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [binary(), "run", "--config", config_path], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                env={"PATH": os.environ["PATH"], "BOXRELAY_HTTP_LISTEN": f"127.0.0.1:{self.port}", **env})
+
+    def __enter__(self):
+        self.wait_line("boxrelay starts")
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def lines(self):
+        """The log so far."""
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.endswith("}")]
+
+    def wait_line(self, text):
+        """The first line whose message has the text."""
+        return wait_until(lambda: next((line for line in self.lines() if text in line["msg"]), None), text, 20)
+
+    def stop(self, signum=signal.SIGTERM):
+        """Exit code, and how long it took."""
+        begin = time.monotonic()
+        self.process.send_signal(signum)
+        return self.process.wait(20), time.monotonic() - begin
+
+
+def test_daemon_stays_up_without_postgres_and_kafka(config, tmp_path):
+    with Daemon(config(), tmp_path) as daemon:
+        start = daemon.wait_line("boxrelay starts")
+        assert start["name"] == "orders" and start["version"] and start["librdkafka"] and start["kafka"] == NOWHERE
+        assert get(daemon.port, "/health/live")[0] == 200
+        assert get(daemon.port, "/health/started")[0] == 200
+        status, headers, body = get(daemon.port, "/health/ready")
+        checks = {check["name"]: check["status"] for check in json.loads(body)["checks"]}
+        assert status == 503 and checks == {"configuration": "UP", "postgres": "DOWN", "schema": "DOWN"}
+        assert headers["Content-Type"] == "application/json"
+        env = {"BOXRELAY_HTTP_LISTEN": f"127.0.0.1:{daemon.port}"}
+        assert run("health", "--live", env=env).stdout == "up\n"
+        ready = run("health", "--ready", env=env)
+        assert ready.returncode == 1 and "postgres: DOWN" in ready.stdout
+        assert "\nboxrelay_postgres_up 0\n" in get(daemon.port, "/metrics")[2]
+        assert json.loads(get(daemon.port, "/status")[2])["postgres_up"] is False
+        code, seconds = daemon.stop()
+        assert code == 0 and seconds < 10
+        assert daemon.lines()[-1]["msg"] == "boxrelay stopped"
+
+
+def test_http_methods_and_formats(config, tmp_path):
+    with Daemon(config(), tmp_path) as daemon:
+        status, headers, _ = get(daemon.port, "/metrics", "POST")
+        assert status == 405 and headers["Allow"] == "GET, HEAD"
+        status, headers, body = get(daemon.port, "/metrics", "HEAD")
+        assert status == 200 and body == "" and int(headers["Content-Length"]) > 100
+        assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        _, headers, body = get(daemon.port, "/metrics", headers={"Accept": "application/openmetrics-text"})
+        assert headers["Content-Type"].startswith("application/openmetrics-text") and body.endswith("# EOF\n")
+        assert get(daemon.port, "/nothing")[0] == 404
+        assert get(daemon.port, "/livez")[0] == 200 and get(daemon.port, "/readyz")[0] == 503
+
+
+def test_port_in_use(config, tmp_path):
+    with Daemon(config(), tmp_path) as daemon:
+        done = run("run", "--config", daemon.config, env={"BOXRELAY_HTTP_LISTEN": f"127.0.0.1:{daemon.port}"})
+        assert done.returncode == 1
+        said = json.loads(done.stderr)
+        assert "Address already in use" in said["error"] and "/http/listen" in said["hint"]
+
+
+def test_reload_applies_what_it_can(config, tmp_path):
+    with Daemon(config(), tmp_path) as daemon:
+        config(log={"format": "json", "level": "debug"}, on_failover="stop", outbox={"main": {"retention": "1h"}})
+        daemon.process.send_signal(signal.SIGHUP)
+        assert daemon.wait_line("configuration changed and applied")["option"] == "/log/level"
+        assert daemon.wait_line("configuration changed, applied by a restart only")["option"] == "/outbox"
+        config(nonsense=1)
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_line("configuration not applied")
+        assert "\nboxrelay_config_reload_success 0\n" in get(daemon.port, "/metrics")[2]
+        config()
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "\nboxrelay_config_reload_success 1\n" in get(daemon.port, "/metrics")[2], "a good reload", 10)
+
+
+def test_signals_pause_and_resume_all_streams(database, config, tmp_path):
+    assert run("migrate", "up", env={"BOXRELAY_POSTGRES": database.dsn}).returncode == 0
+    database.query("SELECT relay.create_outbox('audit')")
+    paused = "SELECT count(*) FROM relay.stream WHERE paused_at IS NOT NULL"
+    with Daemon(config(database.dsn), tmp_path) as daemon:
+        wait_until(lambda: get(daemon.port, "/health/ready")[0] == 200, "ready without Kafka", 20)
+        daemon.process.send_signal(signal.SIGUSR1)
+        assert daemon.wait_line("all streams paused")["streams"] == 2
+        assert database.query(paused)[0][0] == 2
+        daemon.process.send_signal(signal.SIGUSR2)
+        assert daemon.wait_line("all streams resumed")["streams"] == 2
+        assert database.query(paused)[0][0] == 0
+        code, seconds = daemon.stop(signal.SIGINT)
+        assert code == 0 and seconds < 10
+
+
+def test_service_manager_is_notified(config, tmp_path):
+    import socket
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(path)
+        listener.settimeout(10)
+        with Daemon(config(), tmp_path, NOTIFY_SOCKET=path) as daemon:
+            heard = []
+            while not any("READY=1" in message for message in heard):
+                heard.append(listener.recv(1024).decode())
+            daemon.process.send_signal(signal.SIGTERM)
+            while not any("STOPPING=1" in message for message in heard):
+                heard.append(listener.recv(1024).decode())
+            assert "WATCHDOG=1" in heard
