@@ -21,9 +21,21 @@ bool fault_planted(const char *name);
 /* The integer value of environment variable `name` in debug builds, else `otherwise`: shortens long time-outs. */
 int fault_shortened(const char *name, int otherwise);
 #else
-static inline bool fault_point(const char *name) { (void)name; return false; }
-static inline bool fault_planted(const char *name) { (void)name; return false; }
-static inline int fault_shortened(const char *name, int otherwise) { (void)name; return otherwise; }
+static inline bool fault_point(const char *name)
+{
+    (void)name;
+    return false;
+}
+static inline bool fault_planted(const char *name)
+{
+    (void)name;
+    return false;
+}
+static inline int fault_shortened(const char *name, int otherwise)
+{
+    (void)name;
+    return otherwise;
+}
 #endif
 
 #endif

@@ -22,24 +22,18 @@ struct log_field {
 };
 
 #define LOG_STR(name_, text_)                                                                                          \
-    (struct log_field)                                                                                                 \
-    {                                                                                                                  \
-        .name = (name_), .kind = LOG_FIELD_TEXT, .text = (text_)                                                       \
-    }
+    (struct log_field) { .name = (name_), .kind = LOG_FIELD_TEXT, .text = (text_) }
 #define LOG_INT(name_, integer_)                                                                                       \
-    (struct log_field)                                                                                                 \
-    {                                                                                                                  \
-        .name = (name_), .kind = LOG_FIELD_INTEGER, .integer = (int64_t)(integer_)                                     \
-    }
+    (struct log_field) { .name = (name_), .kind = LOG_FIELD_INTEGER, .integer = (int64_t)(integer_) }
 /* The four fields of an error: error.class, error.code, error, hint. */
 #define LOG_OF_ERROR(error_)                                                                                           \
     LOG_STR("error.class", error_class_name((error_)->class)), LOG_STR("error.code", (error_)->code),                  \
         LOG_STR("error", (error_)->text), LOG_STR("hint", (error_)->hint[0] ? (error_)->hint : NULL)
 
-#define log_debug(msg, ...) log_write(LOG_DEBUG, msg, (struct log_field[]){__VA_ARGS__ __VA_OPT__(, ) {0}})
-#define log_info(msg, ...) log_write(LOG_INFO, msg, (struct log_field[]){__VA_ARGS__ __VA_OPT__(, ) {0}})
-#define log_warn(msg, ...) log_write(LOG_WARN, msg, (struct log_field[]){__VA_ARGS__ __VA_OPT__(, ) {0}})
-#define log_error(msg, ...) log_write(LOG_ERROR, msg, (struct log_field[]){__VA_ARGS__ __VA_OPT__(, ) {0}})
+#define log_debug(msg, ...) log_write(LOG_DEBUG, msg, (struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){0}})
+#define log_info(msg, ...)  log_write(LOG_INFO, msg, (struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){0}})
+#define log_warn(msg, ...)  log_write(LOG_WARN, msg, (struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){0}})
+#define log_error(msg, ...) log_write(LOG_ERROR, msg, (struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){0}})
 
 void log_init(enum log_format format, enum log_level level);
 void log_write(enum log_level level, const char *msg, const struct log_field *fields);

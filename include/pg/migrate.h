@@ -40,8 +40,8 @@ MUST_CHECK enum error_class migrate_status(struct session *session, struct migra
  * collide; progress(opaque, migration) is called after each. The session needs the rights of an owner.
  */
 MUST_CHECK enum error_class migrate_up(struct session *session,
-                                       void (*progress)(void *opaque, const struct migration *migration),
-                                       void *opaque, struct error *error);
+                                       void (*progress)(void *opaque, const struct migration *migration), void *opaque,
+                                       struct error *error);
 
 /* ERROR_NONE when this binary can work with the schema; CONFIG with the missing migration, INTEGRITY when newer. */
 MUST_CHECK enum error_class migrate_check(struct session *session, struct error *error);

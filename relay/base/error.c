@@ -54,9 +54,9 @@ enum error_class error_prefix(struct error *error, const char *format, ...)
 const char *error_class_name(enum error_class class)
 {
     static const char *const names[] = {
-        [ERROR_NONE] = "none",         [ERROR_RETRY] = "retry",   [ERROR_RECONNECT] = "reconnect",
-        [ERROR_RECREATE] = "recreate", [ERROR_FENCED] = "fenced", [ERROR_POISON] = "poison",
+        [ERROR_NONE] = "none",         [ERROR_RETRY] = "retry",         [ERROR_RECONNECT] = "reconnect",
+        [ERROR_RECREATE] = "recreate", [ERROR_FENCED] = "fenced",       [ERROR_POISON] = "poison",
         [ERROR_CONFIG] = "config",     [ERROR_INTEGRITY] = "integrity",
     };
-    return (size_t)class < COUNT_OF(names) ? names[class] : "unknown";
+    return (size_t) class < COUNT_OF(names) ? names[class] : "unknown";
 }
