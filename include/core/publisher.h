@@ -87,7 +87,8 @@ struct publisher_report {
     bool transaction_open;        /* FAILED only: a Kafka transaction had begun, so the producer must go */
     bool topic_missing;           /* FAILED with CONFIG: a topic is not there yet; looked for more often */
     bool more;                    /* COMMIT done: the window or the backlog is not exhausted, read on at once */
-    bool position_newer;          /* READBACK done: the position is newer than the known one, store it [C3] */
+    bool position_newer;          /* READBACK done, READ nothing: newer than the known one, store it [C3] */
+    bool poison_found;            /* COMMIT failed by POISON in isolation: the next READ stops before that row */
     int64_t now_ms;
     uint32_t random;
 };

@@ -67,6 +67,11 @@ static bool is_poison_to_find(const struct view *view)
            !view->publisher->isolate;
 }
 
+static bool is_poison_found(const struct view *view)
+{
+    return view->report->error_class == ERROR_POISON && view->report->poison_found;
+}
+
 static bool waits_for_topic(const struct view *view)
 {
     return view->report->error_class == ERROR_CONFIG && view->report->topic_missing;
@@ -120,6 +125,7 @@ static const struct row table[] = {
 
     {S(COMMIT), PUBLISHER_FAILED, is_poison_to_find, "poison, not isolating", TO(BACKOFF),
      "find it: the batch again, a message a request"},
+    {S(COMMIT), PUBLISHER_FAILED, is_poison_found, "poison, found", TO(BACKOFF), "the rows before it go out first"},
     {STATES_WORKING, PUBLISHER_FAILED, by_poison, "poison", TO(STOPPED), "a row can never pass"},
     {STATES_WORKING, PUBLISHER_FAILED, by_people, "config or integrity", TO(STOPPED), "people have to mend it"},
     {STATES_WORKING, PUBLISHER_FAILED, by_outage, "retry or reconnect", TO(BACKOFF), "it passes by itself"},
@@ -211,8 +217,9 @@ static int64_t wait_until(const struct publisher *publisher, const struct publis
 
 /* ---- what an event means for the flags, before the state changes ---- */
 
-static void note_found_nothing(struct publisher *publisher)
+static void note_found_nothing(struct publisher *publisher, const struct publisher_report *report)
 {
+    publisher->committed_unknown = publisher->committed_unknown || report->position_newer;
     publisher->poll_delay_ms = poll_delay_next_ms(publisher->poll_delay_ms);
     /* An empty window proves that whatever failed before is published or gone. A POLL that saw no change proves
      * nothing. */
@@ -274,7 +281,7 @@ static struct publisher_release note(struct publisher *publisher, const struct p
     if (report->event == PUBLISHER_DONE)
         note_done(publisher, report);
     if (report->event == PUBLISHER_NOTHING)
-        note_found_nothing(publisher);
+        note_found_nothing(publisher, report);
     return (struct publisher_release){0};
 }
 

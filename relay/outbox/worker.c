@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 
 /* The longest wait for a command at once: the worker shows that it lives at least so often. */
@@ -26,10 +27,27 @@ static void show_state(struct worker *worker)
     view_state(&worker->view, publisher_state_name(publisher->state), publisher->leading, publisher->paused);
 }
 
+#ifdef BOXRELAY_FAULTS
+/* Planted bug: a producer is used again after its transaction was aborted. */
+static void keep_aborted(struct worker *worker)
+{
+    struct error ignored;
+    if (!fault_planted("producer_reused_after_abort") || !worker->producer || !worker->transaction_open)
+        return;
+    if (producer_abort_for_planted_bug(worker->producer, &ignored))
+        return;
+    worker->planted_kept = worker->producer;
+    worker->producer = NULL;
+}
+#endif
+
 /* The producer goes before the batch whose bytes it borrows. */
 static void let_go(struct worker *worker, struct publisher_release release)
 {
     if (release.producer) {
+#ifdef BOXRELAY_FAULTS
+        keep_aborted(worker);
+#endif
         producer_close(&worker->producer);
         worker->transaction_open = false;
         batch_free(&worker->batch);
@@ -128,7 +146,7 @@ static enum error_class act(struct worker *worker, struct publisher_report *repo
         report->event = changed ? PUBLISHER_DONE : PUBLISHER_NOTHING;
         return class;
     case PUBLISHER_READ:
-        class = worker_read(worker, &paused, &nothing);
+        class = worker_read(worker, &paused, &nothing, &report->position_newer);
         report->event = paused ? PUBLISHER_IS_PAUSED : nothing ? PUBLISHER_NOTHING : PUBLISHER_DONE;
         return class;
     case PUBLISHER_TICK:
@@ -161,6 +179,7 @@ static void work(struct worker *worker)
         report.error_class = class;
         report.transaction_open = worker->transaction_open;
         report.topic_missing = worker->topic_missing;
+        report.poison_found = worker->poison_found;
     }
     report.now_ms = clock_monotonic_ms();
     step(worker, &report);
@@ -239,6 +258,9 @@ static bool allocate(struct worker *worker)
 
 static void release(struct worker *worker)
 {
+#ifdef BOXRELAY_FAULTS
+    producer_close(&worker->planted_kept);
+#endif
     allow_list_free(&worker->allowed);
     window_reader_free(&worker->reader);
     free(worker->position);

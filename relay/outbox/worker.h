@@ -67,6 +67,7 @@ struct worker {
     struct uuid barrier; /* the last one committed */
 #ifdef BOXRELAY_FAULTS
     bool planted_found;
+    struct producer *planted_kept;
 #endif
     char *text; /* POSITION_TEXT_MAX: the position record, borrowed by the producer */
 
@@ -77,6 +78,7 @@ struct worker {
     size_t sent;     /* of those, handed to the producer */
     bool transaction_open;
     bool topic_missing;
+    bool poison_found; /* the failed commit told which row: refused_seq */
     int64_t row_bytes_average;
     int64_t committed_ms; /* monotonic: the last commit */
 
@@ -105,7 +107,7 @@ enum error_class worker_read_back(struct worker *worker, bool *no_position, bool
 enum error_class worker_first(struct worker *worker);
 enum error_class worker_know(struct worker *worker);
 enum error_class worker_poll(struct worker *worker, bool *changed);
-enum error_class worker_read(struct worker *worker, bool *paused, bool *nothing);
+enum error_class worker_read(struct worker *worker, bool *paused, bool *nothing, bool *newer);
 enum error_class worker_tick(struct worker *worker);
 enum error_class worker_commit(struct worker *worker, bool *more);
 

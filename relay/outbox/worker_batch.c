@@ -48,7 +48,7 @@ static struct batch_limits limits(const struct worker *worker)
  * Reads the next rows. An empty slice means that its window is done: the set of a closed window never changes [W2], so
  * the position is the same as one that stands at the window's S, and the window after it is read at once.
  */
-static enum error_class read_rows(struct worker *worker, const struct snapshot *now)
+static enum error_class read_rows(struct worker *worker, const struct snapshot *now, bool *newer)
 {
     const struct batch_limits bounds = limits(worker);
     if (batch_read(worker->session, worker->reader, worker->position, now, &bounds, worker->until, &worker->batch,
@@ -58,6 +58,8 @@ static enum error_class read_rows(struct worker *worker, const struct snapshot *
         return ERROR_NONE;
     snapshot_copy(&worker->position->from, &worker->position->until);
     worker->position->slicing = false;
+    worker_set_known(worker);
+    *newer = true;
     return batch_read(worker->session, worker->reader, worker->position, now, &bounds, worker->until, &worker->batch,
                       &worker->error);
 }
@@ -154,15 +156,44 @@ static enum error_class begin(struct worker *worker, bool *paused)
     return ERROR_NONE;
 }
 
-static void note_nothing(struct worker *worker)
+static enum error_class send_position(struct worker *worker)
+{
+    size_t length = position_format(worker->next, worker->text, POSITION_TEXT_MAX);
+    return positions_send(worker->producer, worker->service->positions_topic, worker->stream.partition,
+                          &worker->stream.uuid, worker->text, length, &worker->error);
+}
+
+#ifdef BOXRELAY_FAULTS
+/* Planted bug: an empty window moves the position, though no tick made durable what the snapshot stands on. */
+static enum error_class advance_on_empty(struct worker *worker)
+{
+    struct producer_commit_result result;
+    position_copy(worker->next, worker->position);
+    snapshot_copy(&worker->next->from, worker->until);
+    worker->next->slicing = false;
+    if (producer_begin(worker->producer, clock_monotonic_ms() + PRODUCER_BATCH_MS_MAX, &worker->error))
+        return worker->error.class;
+    worker->transaction_open = true;
+    if (send_position(worker) || producer_commit(worker->producer, 1, &result, &worker->error))
+        return worker->error.class;
+    worker->transaction_open = false;
+    position_copy(worker->position, worker->next);
+    return ERROR_NONE;
+}
+#endif
+
+static enum error_class note_nothing(struct worker *worker)
 {
     snapshot_copy(worker->last_full, worker->until);
     worker->has_last_full = true;
+#ifdef BOXRELAY_FAULTS
     if (fault_planted("advance_on_empty"))
-        snapshot_copy(&worker->position->from, worker->until);
+        return advance_on_empty(worker);
+#endif
+    return ERROR_NONE;
 }
 
-enum error_class worker_read(struct worker *worker, bool *paused, bool *nothing)
+enum error_class worker_read(struct worker *worker, bool *paused, bool *nothing, bool *newer)
 {
     assert(!worker->transaction_open && worker->batch.count == 0);
     worker->topic_missing = false;
@@ -171,11 +202,11 @@ enum error_class worker_read(struct worker *worker, bool *paused, bool *nothing)
         goto rollback;
     snapshot_copy(worker->last_full, worker->until); /* the transaction's snapshot; valid once read to its end */
     worker->has_last_full = false;
-    if ((class = read_rows(worker, worker->last_full)))
+    if ((class = read_rows(worker, worker->last_full, newer)))
         goto rollback;
     *nothing = worker->batch.count == 0;
     if (*nothing) {
-        note_nothing(worker);
+        class = note_nothing(worker);
         goto rollback;
     }
     if ((class = send_rows(worker)))
@@ -221,6 +252,8 @@ static enum error_class prepare_next(struct worker *worker)
     struct position *next = worker->next;
     position_copy(next, worker->position);
     next->tick = (struct tick_name){.number = worker->newest.number + 1, .uuid = uuid_random()};
+    if (fault_planted("no_tick"))
+        next->tick = worker->newest;
     next->database = worker->database;
     next->last_seq = worker->batch.rows[worker->sendable - 1].seq;
     next->slicing = !window_closed(worker);
@@ -288,19 +321,14 @@ static void note_refused(struct worker *worker, const struct producer_commit_res
         return;
     worker->refused_seq = result->refused_tag;
     worker->refusal = worker->error;
-}
-
-static enum error_class send_position(struct worker *worker)
-{
-    size_t length = position_format(worker->next, worker->text, POSITION_TEXT_MAX);
-    return positions_send(worker->producer, worker->service->positions_topic, worker->stream.partition,
-                          &worker->stream.uuid, worker->text, length, &worker->error);
+    worker->poison_found = true;
 }
 
 enum error_class worker_commit(struct worker *worker, bool *more)
 {
     struct producer_commit_result result = {.refused_tag = -1};
     assert(worker->transaction_open && worker->sendable > 0);
+    worker->poison_found = false;
     if (send_position(worker))
         return worker->error.class;
     enum error_class class = producer_commit(worker->producer, (int64_t)worker->sendable + 1, &result, &worker->error);

@@ -115,7 +115,6 @@ static enum error_class read_before_init(struct worker *worker)
         class = read_position(worker, &worker->barrier, &worker->planted_found);
     producer_close(&worker->producer);
     snprintf(worker->transactional_id, sizeof worker->transactional_id, "%s", id);
-    fault_point("after_early_position");
     return class;
 }
 #endif
@@ -126,7 +125,13 @@ enum error_class worker_open(struct worker *worker)
 #ifdef BOXRELAY_FAULTS
     if (fault_planted("position_before_init") && read_before_init(worker))
         return worker->error.class;
+    if (worker->planted_kept) {
+        worker->producer = worker->planted_kept;
+        worker->planted_kept = NULL;
+        return check_partition(worker);
+    }
 #endif
+    fault_point("after_early_position");
     if (open_producer(worker) || check_partition(worker))
         return worker->error.class;
     return ERROR_NONE;

@@ -152,13 +152,19 @@ void batch_free(struct batch *batch)
     *batch = (struct batch){0};
 }
 
+static bool has_room(const struct batch *batch, const struct row *row, const struct batch_limits *limits)
+{
+    return batch->count == 0 ||
+           ((int64_t)batch->count < limits->rows_max && batch->bytes + row_bytes(row) <= limits->bytes_max);
+}
+
 /*
- * Streams rows into the batch. Beyond bytes_max the rest is read off and dropped: it comes with the next slice, whose
+ * Streams rows into the batch. Beyond the limits the rest is read off and dropped: it comes with the next slice, whose
  * row limit the worker has learnt to choose smaller.
  */
 static enum error_class stream_rows(struct session *session, const char *sql, int parameter_count,
-                                    const char *const *parameters, int64_t bytes_max, struct batch *batch,
-                                    struct error *error)
+                                    const char *const *parameters, const struct batch_limits *limits,
+                                    struct batch *batch, struct error *error)
 {
     if (session_stream(session, sql, parameter_count, parameters, error))
         return error->class;
@@ -169,7 +175,7 @@ static enum error_class stream_rows(struct session *session, const char *sql, in
         if (!result)
             return ERROR_NONE;
         struct row row = decode(result);
-        if (batch->more || (batch->count > 0 && batch->bytes + row_bytes(&row) > bytes_max)) {
+        if (batch->more || !has_room(batch, &row, limits)) {
             batch->more = true;
             PQclear(result);
         } else if (!append(batch, &row)) {
@@ -209,14 +215,10 @@ static enum error_class read_slice(struct session *session, const struct window_
 {
     char last[NUMBER_TEXT], rows[NUMBER_TEXT];
     snprintf(last, sizeof last, "%lld", (long long)last_seq);
-    snprintf(rows, sizeof rows, "%lld", (long long)limits->rows_max);
+    snprintf(rows, sizeof rows, "%lld", (long long)limits->rows_max + 1); /* one more tells whether there is more */
     const char *parameters[] = {window->text[0], window->text[1], window->text[2], window->text[3], last, rows};
     batch->sliced = true;
-    if (stream_rows(session, reader->slice, COUNT_OF(parameters), parameters, limits->bytes_max, batch, error))
-        return error->class;
-    if ((int64_t)batch->count == limits->rows_max)
-        batch->more = true;
-    return ERROR_NONE;
+    return stream_rows(session, reader->slice, COUNT_OF(parameters), parameters, limits, batch, error);
 }
 
 /* A window not begun yet: whole when it fits, else its first slice. */
@@ -233,7 +235,8 @@ static enum error_class read_window(struct session *session, const struct window
     if (numbers[0] == 0)
         return ERROR_NONE;
     if (numbers[0] <= limits->rows_max && (numbers[0] == 1 || numbers[1] <= limits->bytes_max)) {
-        if (stream_rows(session, reader->window, 4, parameters, INT64_MAX, batch, error))
+        const struct batch_limits none = {.rows_max = INT64_MAX, .bytes_max = INT64_MAX};
+        if (stream_rows(session, reader->window, WINDOW_PARAMETERS, parameters, &none, batch, error))
             return error->class;
         qsort(batch->rows, batch->count, sizeof *batch->rows, by_seq);
         return ERROR_NONE;

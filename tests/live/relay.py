@@ -14,15 +14,15 @@ import urllib.request
 import uuid
 from pathlib import Path
 
-from servers.ports import free_port
+from servers.ports import free_ports
 from servers.process import Timeout
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def binary():
-    """The program under test: BOXRELAY_BINARY, else the debug build, which has failpoints."""
-    return os.environ.get("BOXRELAY_BINARY", str(REPOSITORY / "build" / "debug" / "boxrelay"))
+    """The program under test: TEST_BOXRELAY, else the debug build, which has failpoints."""
+    return os.environ.get("TEST_BOXRELAY", str(REPOSITORY / "build" / "debug" / "boxrelay"))
 
 
 def wait_until(condition, what, timeout=60, every=0.05):
@@ -42,7 +42,7 @@ class Relay:
 
     def __init__(self, dsn, bootstrap, folder, name=None, config=None, env=None):
         self.name = name or f"r{uuid.uuid4().hex[:10]}"
-        self.port = free_port()
+        self.port = free_ports(1)[0]
         self.folder = Path(folder) / f"relay-{uuid.uuid4().hex[:8]}"
         self.folder.mkdir(parents=True)
         self.log = self.folder / "relay.log"
