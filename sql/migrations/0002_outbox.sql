@@ -168,10 +168,14 @@ LANGUAGE plpgsql VOLATILE SET search_path TO pg_catalog, pg_temp AS $relay$
 DECLARE
     found_one boolean;
 BEGIN
-    EXECUTE format('SELECT EXISTS (SELECT FROM relay.%1$I WHERE xid >= pg_snapshot_xmax($1)) '
-                   'OR EXISTS (SELECT FROM relay.%1$I WHERE xid = ANY (ARRAY(SELECT pg_snapshot_xip($1))))',
-                   outbox_table)
-        INTO found_one USING coalesce(known, '3:3:'::pg_snapshot);
+    IF known IS NULL THEN
+        EXECUTE format('SELECT EXISTS (SELECT FROM relay.%I)', outbox_table) INTO found_one;
+    ELSE
+        EXECUTE format('SELECT EXISTS (SELECT FROM relay.%1$I WHERE xid >= pg_snapshot_xmax($1)) '
+                       'OR EXISTS (SELECT FROM relay.%1$I WHERE xid = ANY (ARRAY(SELECT pg_snapshot_xip($1))))',
+                       outbox_table)
+            INTO found_one USING known;
+    END IF;
     RETURN found_one;
 END
 $relay$;
@@ -198,8 +202,8 @@ BEGIN
     IF relay.outbox_has_unpublished(outbox_table, known) THEN
         RAISE EXCEPTION 'outbox "%" has rows that are not known to be published, it is not dropped', drop_outbox.name
             USING ERRCODE = 'object_in_use',
-                  HINT = format('Let the relay publish them first, or give them up with boxrelay rebase %s --to now.',
-                                dropped.name);
+                  HINT = format('Let the relay publish them first, or give them up with boxrelay rebase %s %s.',
+                                dropped.name, '-' || '-to now');
     END IF;
     SELECT r.state INTO busy FROM relay.stream_state r
         WHERE r.stream = dropped.uuid AND r.state IN ('read', 'tick', 'commit')
