@@ -3,9 +3,8 @@
 
 #include <string.h>
 
-#include <jansson.h>
-
 #include "kafka/client.h"
+#include "metrics.h"
 #include "option.h"
 #include "pg/migrate.h"
 
@@ -34,12 +33,16 @@ static enum exit_code run_version(const struct invocation *invocation)
     return EXIT_OK;
 }
 
+/* Two of its topics are no commands: the tables that documentation is made from. */
 static enum exit_code run_help(const struct invocation *invocation)
 {
-    bool options_wanted = invocation->word_count > 0 && strcmp(invocation->words[0], "options") == 0;
-    if (!options_wanted)
+    const char *topic = invocation->word_count == 1 ? invocation->words[0] : "";
+    if (strcmp(topic, "options") == 0)
+        option_help(stdout, command_has(invocation, "--markdown"));
+    else if (strcmp(topic, "metrics") == 0)
+        metrics_help(stdout, command_has(invocation, "--markdown"));
+    else
         return command_help(invocation->words, invocation->word_count);
-    option_help(stdout, command_has(invocation, "--markdown"));
     return EXIT_OK;
 }
 
@@ -67,7 +70,7 @@ static const struct flag health_flags[] = {
     FLAG_JSON,
     {0},
 };
-static const struct flag help_flags[] = {{"--markdown", NULL, "help options as a table for documentation"}, {0}};
+static const struct flag help_flags[] = {{"--markdown", NULL, "options or metrics as a table for documentation"}, {0}};
 
 static const struct command migrate_children[] = {
     {.name = "up",
@@ -143,8 +146,8 @@ static const struct command children[] = {
      .run = run_version,
      .flags = json_flags},
     {.name = "help",
-     .arguments = "[COMMAND | options]",
-     .summary = "help of a command, or all options",
+     .arguments = "[COMMAND]",
+     .summary = "help of a command; help options, help metrics: all of them",
      .run = run_help,
      .flags = help_flags,
      .words_max = 3},

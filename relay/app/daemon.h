@@ -12,7 +12,7 @@ enum {
     DAEMON_BEAT_MS = 1000,
     DAEMON_WATCH_MS = 250,
     DAEMON_STOP_LOOK_MS = 20,
-    DAEMON_DRAIN_MS = 8000,   /* TERM: for batches in flight; then they are abandoned ... */
+    DAEMON_DRAIN_MS = 7500,   /* TERM: for batches in flight; then they are abandoned ... */
     DAEMON_ABANDON_MS = 2000, /* ... and then the process ends whatever its threads do: within 10 s in all */
 };
 

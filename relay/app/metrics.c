@@ -296,11 +296,12 @@ char *metrics_render(const struct overview *overview, bool openmetrics)
     return text_take(&page.out);
 }
 
-void metrics_help(FILE *out)
+void metrics_help(FILE *out, bool markdown)
 {
-    fputs("| metric | type | labels | meaning |\n|---|---|---|---|\n", out);
+    if (markdown)
+        fputs("| metric | type | labels | meaning |\n|---|---|---|---|\n", out);
     for (size_t i = 0; i < metric_count; i++)
-        fprintf(out, "| `%s%s` | %s | %s | %s |\n", metric_table[i].name,
+        fprintf(out, markdown ? "| `%s%s` | %s | %s | %s |\n" : "%s%s %s {%s}\n      %s\n", metric_table[i].name,
                 metric_table[i].type == METRIC_COUNTER ? "_total" : "", type_names[metric_table[i].type],
                 metric_table[i].labels, metric_table[i].help);
 }

@@ -32,8 +32,8 @@ extern const size_t metric_count;
 /* The page, to be freed. */
 char *metrics_render(const struct overview *overview, bool openmetrics);
 
-/* The table in Markdown, for the documentation. */
-void metrics_help(FILE *out);
+/* The table for people; with `markdown`, for the documentation. */
+void metrics_help(FILE *out, bool markdown);
 
 /* Appends a label's value: backslash, quote and line feed escaped. */
 void metrics_escape(struct text *out, const char *value);

@@ -1,6 +1,7 @@
 #include "commands.h"
 
 #include <jansson.h>
+#include <stdlib.h>
 
 #include "database.h"
 #include "pg/catalog.h"
@@ -38,6 +39,22 @@ enum exit_code pause_run(const struct invocation *invocation)
     return code;
 }
 
+/* relay.resume takes no reason: one that was given is kept in the audit. */
+static enum error_class resume(const struct invocation *invocation, struct session *session, struct error *error)
+{
+    const char *reason = command_flag(invocation, "--reason"), *stream = invocation->words[0];
+    if (catalog_resume(session, stream, error) != ERROR_NONE)
+        return error->class;
+    if (!reason)
+        return ERROR_NONE;
+    json_t *detail = json_pack("{s:s}", "reason", reason);
+    char *text = detail ? json_dumps(detail, JSON_COMPACT) : NULL;
+    enum error_class class = catalog_audit(session, "command line", "resume", stream, text ? text : "{}", error);
+    free(text);
+    json_decref(detail);
+    return class;
+}
+
 enum exit_code pause_run_resume(const struct invocation *invocation)
 {
     static const char doing[] = "cannot resume the stream";
@@ -46,7 +63,7 @@ enum exit_code pause_run_resume(const struct invocation *invocation)
     enum exit_code code = database_open(invocation, doing, &database);
     if (code != EXIT_OK)
         return code;
-    if (catalog_resume(database.session, invocation->words[0], &error) != ERROR_NONE)
+    if (resume(invocation, database.session, &error) != ERROR_NONE)
         code = say_error(&error, doing);
     else
         print_done(invocation, invocation->words[0], "resumed", "");

@@ -80,6 +80,12 @@ def test_help_options_lists_the_table():
     assert "default: 24h" in text
 
 
+def test_help_metrics_lists_the_table():
+    text, table = run("help", "metrics").stdout, run("help", "metrics", "--markdown").stdout
+    for name in ("boxrelay_outbox_published_total", "boxrelay_outbox_end_to_end_seconds", "process_cpu_seconds_total"):
+        assert f"{name} " in text and f"| `{name}` |" in table
+
+
 def test_version():
     text, facts = run("version").stdout, json.loads(run("version", "--json").stdout)
     assert text == run("--version").stdout
@@ -164,7 +170,8 @@ def test_status_pause_and_resume(database):
     stream = json.loads(run("status", "--json", env=env).stdout)[0]
     assert stream["paused_reason"] == "upgrade of consumers" and stream["paused_at"] and stream["dead"] == 0
     assert "upgrade of consumers" in run("status", env=env).stdout
-    assert run("resume", "outbox/main", env=env).stdout == "outbox/main: resumed\n"
+    assert run("resume", "outbox/main", "--reason", "done", env=env).stdout == "outbox/main: resumed\n"
+    assert database.query("SELECT count(*) FROM relay.audit WHERE detail->>'reason' = 'done'")[0][0] == 1
     assert json.loads(run("status", "--json", env=env).stdout)[0]["paused_at"] is None
     unknown = run("pause", "outbox/nope", "--reason", "x", env=env)
     assert unknown.returncode == 1 and "outbox/main" in unknown.stderr
