@@ -426,6 +426,32 @@ static enum error_class find_topic(struct producer *producer, const char *name, 
     return class;
 }
 
+/* Purge codes come with one delivery that names the cause; give it a moment to arrive. */
+static void await_cause(struct producer *producer)
+{
+    const struct delivery_failures *failures = &producer->failures;
+    int64_t until = clock_monotonic_ms() + PURGED_WAIT_MS;
+    while ((failures->count == 0 || kafka_error_is_purge(failures->code)) && clock_monotonic_ms() < until)
+        producer_serve(producer, PRODUCER_FLUSH_SLICE_MS);
+}
+
+/*
+ * An earlier record of the batch failed. Where a broker refused its content, commit says so and which one it was:
+ * POISON from producer_send would blame the record in hand.
+ */
+static enum error_class spoiled(struct producer *producer, int code, const char *what, struct error *error)
+{
+    await_cause(producer);
+    const struct delivery_failures *failures = &producer->failures;
+    if (failures->count > 0 && kafka_error_class_in_transaction(failures->code) == ERROR_POISON)
+        return ERROR_NONE;
+    if (failures->count > 0)
+        return deliveries_failed(producer, error);
+    if (fail_with_reason(producer, code, what, error) == ERROR_POISON)
+        error->class = ERROR_RECREATE;
+    return error->class;
+}
+
 static enum error_class send_to(struct producer *producer, const struct warm_topic *topic, const struct record *record,
                                 struct error *error)
 {
@@ -436,13 +462,13 @@ static enum error_class send_to(struct producer *producer, const struct warm_top
             return class;
         producer_serve(producer, QUEUE_FULL_WAIT_MS);
         if (producer->failures.count > 0)
-            return deliveries_failed(producer, error);
+            return spoiled(producer, code, "produce", error);
         code = produce(producer, topic, record);
     }
     if (refused_alone(code))
         return refuse(record, code, error);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR && !fault_planted("produce_error_ignored"))
-        return fail_with_reason(producer, code, "produce", error); /* [K11] */
+        return spoiled(producer, code, "produce", error); /* [K11] */
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         producer->accepted++;
     return ERROR_NONE;
@@ -459,18 +485,10 @@ enum error_class producer_send(struct producer *producer, const struct record *r
     if (producer->accepted % SERVE_EVERY_RECORDS == 0)
         producer_serve(producer, 0);
     if (producer->failures.count > 0)
-        return deliveries_failed(producer, error);
+        return spoiled(producer, RD_KAFKA_RESP_ERR__STATE, "produce", error);
     struct warm_topic *topic;
     enum error_class class = find_topic(producer, record->topic, &topic, error);
     return class == ERROR_NONE ? send_to(producer, topic, record, error) : class;
-}
-
-/* Purge codes come with one delivery that names the cause; give it a moment to arrive. */
-static void await_cause(struct producer *producer)
-{
-    int64_t until = clock_monotonic_ms() + PURGED_WAIT_MS;
-    while (kafka_error_is_purge(producer->failures.code) && clock_monotonic_ms() < until)
-        producer_serve(producer, PRODUCER_FLUSH_SLICE_MS);
 }
 
 /* [K9] In event mode flush does not return early on a failed delivery: look for one between slices. */

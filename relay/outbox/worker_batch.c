@@ -308,7 +308,6 @@ static void advance(struct worker *worker)
         snapshot_copy(worker->last_full, &committed->from);
     worker->row_bytes_average = worker->batch.bytes / (int64_t)worker->batch.count + 1;
     worker->committed_ms = clock_monotonic_ms();
-    worker->refused_seq = -1;
     count_published(worker);
     view_position(&worker->view, committed);
     batch_free(&worker->batch);

@@ -100,8 +100,22 @@ enum error_class tick_write(struct session *session, const struct tick_writing *
     return class;
 }
 
+#ifdef BOXRELAY_FAULTS
+/* What nobody sees before COMMIT answers ROLLBACK. */
+static void spoil_transaction(struct session *session)
+{
+    struct error ignored;
+    enum error_class failed = session_exec(session, "SELECT 1 / 0", 0, NULL, NULL, &ignored);
+    (void)failed;
+}
+#endif
+
 enum error_class batch_commit(struct session *session, struct error *error)
 {
+#ifdef BOXRELAY_FAULTS
+    if (fault_point("transaction_fails"))
+        spoil_transaction(session);
+#endif
     if (session_commit(session, error) == ERROR_NONE)
         return ERROR_NONE;
     if (fault_planted("rollback_taken_for_commit") && strcmp(error->code, "ROLLED_BACK") == 0)
