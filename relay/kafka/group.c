@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "conf.h"
@@ -27,6 +28,9 @@ struct group {
     rd_kafka_queue_t *queue; /* the consumer's: messages, rebalances, errors, log lines */
     struct reason reason;    /* until it is mended */
     int64_t reason_ms;       /* when it was noted */
+    bool fatal;
+    int32_t held[PARTITIONS_MAX]; /* as last assigned, until revoked or lost */
+    size_t held_count;
 
     /* Monotonic; written by broker threads. The library tells an outage once and its end never: so count answers. */
     _Atomic int64_t answered_ms, heartbeat_ms;
@@ -63,6 +67,8 @@ static void tell(struct group *group, enum group_change change, const rd_kafka_t
     size_t count = 0;
     for (int i = 0; list && i < list->cnt && count < PARTITIONS_MAX; i++)
         partitions[count++] = list->elems[i].partition;
+    group->held_count = change == GROUP_ASSIGNED ? count : 0;
+    memcpy(group->held, partitions, group->held_count * sizeof partitions[0]);
     group->options.changed(group->options.opaque, change, partitions, count);
 }
 
@@ -99,6 +105,13 @@ static void note_messages(struct group *group, rd_kafka_event_t *event)
     group->reason_ms = clock_monotonic_ms();
 }
 
+/* A fenced member is out for good; the library forgets its partitions without a word. */
+static void lose_all(struct group *group)
+{
+    group->options.changed(group->options.opaque, GROUP_LOST, group->held, group->held_count);
+    group->held_count = 0;
+}
+
 static void note_fatal(struct group *group)
 {
     char text[REASON_TEXT_MAX];
@@ -107,6 +120,9 @@ static void note_fatal(struct group *group)
         return;
     reason_note_error(&group->reason, code, text);
     group->reason_ms = clock_monotonic_ms();
+    if (!group->fatal)
+        lose_all(group);
+    group->fatal = true;
 }
 
 static void serve(struct group *group, rd_kafka_event_t *event)
