@@ -30,10 +30,11 @@ struct log_field {
     LOG_STR("error.class", error_class_name((error_)->class)), LOG_STR("error.code", (error_)->code),                  \
         LOG_STR("error", (error_)->text), LOG_STR("hint", (error_)->hint[0] ? (error_)->hint : NULL)
 
-#define log_debug(msg, ...) log_write(LOG_DEBUG, msg, (struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){0}})
-#define log_info(msg, ...)  log_write(LOG_INFO, msg, (struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){0}})
-#define log_warn(msg, ...)  log_write(LOG_WARN, msg, (struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){0}})
-#define log_error(msg, ...) log_write(LOG_ERROR, msg, (struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){0}})
+/* The empty element in front is only there for the comma: a line may have no fields. */
+#define log_debug(msg, ...) log_write(LOG_DEBUG, msg, (struct log_field[]){{0}, ##__VA_ARGS__, {0}} + 1)
+#define log_info(msg, ...)  log_write(LOG_INFO, msg, (struct log_field[]){{0}, ##__VA_ARGS__, {0}} + 1)
+#define log_warn(msg, ...)  log_write(LOG_WARN, msg, (struct log_field[]){{0}, ##__VA_ARGS__, {0}} + 1)
+#define log_error(msg, ...) log_write(LOG_ERROR, msg, (struct log_field[]){{0}, ##__VA_ARGS__, {0}} + 1)
 
 void log_init(enum log_format format, enum log_level level);
 void log_write(enum log_level level, const char *msg, const struct log_field *fields);

@@ -8,15 +8,16 @@
 #include <time.h>
 #include <unistd.h>
 
-static enum log_level level_min = LOG_INFO;
-static bool as_text;
+/* Atomic: a reload changes them while other threads log. */
+static _Atomic int level_min = LOG_INFO;
+static _Atomic bool as_text;
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static const char *const format_names[] = {"auto", "json", "text"};
 
 void log_init(enum log_format format, enum log_level level)
 {
-    level_min = level;
+    level_min = (int)level;
     as_text = format == LOG_FORMAT_TEXT || (format == LOG_FORMAT_AUTO && isatty(STDERR_FILENO));
 }
 
@@ -89,7 +90,7 @@ static char *line_text(enum log_level level, const char *ts, const char *msg, co
 
 void log_write(enum log_level level, const char *msg, const struct log_field *fields)
 {
-    if (level < level_min)
+    if ((int)level < level_min)
         return;
     char ts[32];
     time_now(ts);

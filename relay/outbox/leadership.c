@@ -31,9 +31,10 @@ static bool has(const int32_t *partitions, size_t count, int32_t partition)
     return false;
 }
 
-static void note_lost(const struct worker *worker)
+static void note_lost(const struct outbox_service *service, const struct worker *worker)
 {
-    log_info("another instance leads now, or none", LOG_STR("stream", worker->stream.name));
+    if (!service->stopping)
+        log_info("the stream was given to another instance", LOG_STR("stream", worker->stream.name));
 }
 
 /* Runs inside group_poll and group_close. */
@@ -55,7 +56,7 @@ static void changed(void *opaque, enum group_change change, const int32_t *parti
             worker_send(slot->worker, PUBLISHER_LEAD);
         else if (was && !slot->leads) {
             worker_send(slot->worker, PUBLISHER_LOSE);
-            note_lost(slot->worker);
+            note_lost(service, slot->worker);
         }
     }
     service->assigned_count = change == GROUP_ASSIGNED ? count : 0;

@@ -70,13 +70,13 @@ static enum error_class explain_row(struct worker *worker, const struct row *row
     char id[UUID_TEXT_SIZE], hint[ERROR_HINT_MAX];
     struct error *error = &worker->error;
     uuid_format(&row->id, id);
+    const char *again = worker->topic_missing ? "the stream waits for the topic and looks every few seconds"
+                                              : "the stream waits and tries again each minute";
     error_prefix(error, "row with seq %" PRId64 ", id %s, for topic \"%s\" can not be published", row->seq, id,
                  row->topic);
     memcpy(hint, error->hint, sizeof hint);
-    return error_hint(error,
-                      "%s%sthe stream waits and tries again each minute; or give up every unpublished row: boxrelay "
-                      "rebase %s --to now",
-                      hint, hint[0] ? "; " : "", worker->stream.name);
+    return error_hint(error, "%s%s%s; or give up every unpublished row: boxrelay rebase %s --to now", hint,
+                      hint[0] ? "; " : "", again, worker->stream.name);
 }
 
 static enum error_class check_row(struct worker *worker, struct record *record)
