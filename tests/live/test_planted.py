@@ -7,8 +7,11 @@ need a debug build.
 import signal
 
 import pytest
+from proxy import ADD_PARTITIONS_TO_TXN, END_TXN, PRODUCE
+from relay import wait_until
 from scene import Scene
 from servers import Postgres
+
 
 @pytest.fixture(scope="module")
 def crashing():
@@ -112,3 +115,68 @@ def test_advance_on_empty(stage, crashing):
     relay.signal(signal.SIGCONT)
     scene.finish(relay)
     expect(scene, {"lost": ["b"]})
+
+
+def test_position_before_init(stage, postgres):
+    """[K4] The predecessor commits after its successor has read the position, but before it is fenced."""
+    scene = stage("position_before_init", postgres)
+    first = scene.start("after_tick=stop@1")
+    scene.insert("a")
+    scene.wait_stopped(first)
+    second = scene.start("after_early_position=stop@1", wait=None)
+    scene.wait_stopped(second)
+    first.signal(signal.SIGCONT)
+    scene.wait_beyond(0)
+    first.kill()
+    second.signal(signal.SIGCONT)
+    scene.finish(second)
+    expect(scene, {"doubled": ["a"]})
+
+
+def test_produce_error_ignored(stage, postgres):
+    """[K11] A produce that failed leaves a transaction that commits without the record."""
+    scene = stage("produce_error_ignored", postgres)
+    relay = scene.start("produce_fails=error@4")  # after the barrier, and after the first position with its barrier
+    scene.insert("a")
+    scene.finish(relay)
+    expect(scene, {"lost": ["a"]})
+
+
+def test_producer_reused_after_abort(stage, postgres, kafka_proxy):
+    """[K1] The answer to a Produce is lost, the transaction aborted, the same row sent again under its old number."""
+    scene = stage("producer_reused_after_abort", postgres)
+    relay = scene.start(via_proxy=True)
+    writer = scene.begin()
+    writer.cursor().execute("SELECT FROM relay.tick FOR UPDATE")  # the tick has to wait
+    lost = kafka_proxy.drop_response(api_key=PRODUCE, contains=scene.topic.encode())
+    scene.insert("a")
+    lost.wait_hit()
+    scene.wait_beyond(0, "read_uncommitted")
+    scene.postgres.kill_backends("boxrelay/%/outbox/main", scene.database)
+    writer.rollback()
+    scene.finish(relay)
+    expect(scene, {"lost": ["a"]})
+
+
+def test_endtxn_repeat_ignored(stage, postgres, kafka_proxy):
+    """[K2] A delayed EndTxn, repeated meanwhile, arrives in a later transaction and commits its first half."""
+    scene = stage("endtxn_repeat_ignored", postgres)
+    relay = scene.start(via_proxy=True, instance_id="one")
+    late = kafka_proxy.hold(api_key=END_TXN, contains=scene.name.encode(), close_client=True)
+    scene.insert("a")
+    scene.wait_beyond(0)
+    scene.insert("b")
+    scene.wait_beyond(2)  # "a" and its marker
+    scene.wait_polls(relay)
+    position = kafka_proxy.hold(api_key=ADD_PARTITIONS_TO_TXN, contains=f"boxrelay.{scene.name}.positions".encode())
+    scene.insert("c")
+    position.wait_holding()
+    scene.wait_beyond(4, "read_uncommitted")
+    arrival = next(event for event in kafka_proxy.events() if event.get("rule") == late.number)
+    late.release()
+    wait_until(lambda: any(event["conn"] == arrival["conn"] for event in kafka_proxy.events(kind="close")),
+               "the answer to the late EndTxn")
+    relay.kill()
+    kafka_proxy.heal()
+    scene.finish(scene.start(via_proxy=True, instance_id="one"))
+    expect(scene, {"doubled": ["c"]})
