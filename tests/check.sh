@@ -101,10 +101,10 @@ check_tidy()
         pattern=$(git diff --name-only --diff-filter=d HEAD -- 'relay/*.c' | sed 's/[.]/\\./g; s/$/$/' | paste -sd'|')
         [ -n "$pattern" ] || return 0
     fi
-    run-clang-tidy -quiet -p $build -j "$(nproc)" -extra-arg=-Wno-unknown-warning-option "$pattern" >$log.tidy 2>&1
+    run-clang-tidy -quiet -p $build -j "$(nproc)" -extra-arg=-Wno-unknown-warning-option "$pattern" >$log.tidy_raw 2>&1
     local status=$?
-    sed -i 's/\x1b\[[0-9;]*m//g' $log.tidy
-    grep -E '(error|warning): ' $log.tidy | sort -u
+    sed -i 's/\x1b\[[0-9;]*m//g' $log.tidy_raw
+    grep -E '(error|warning): ' $log.tidy_raw | sort -u
     return $status
 }
 
