@@ -127,13 +127,14 @@ static void test_every_pair(void **state)
     for (int from = 0; from < PUBLISHER_STATES; from++)
         for (int event = 0; event < PUBLISHER_EVENTS; event++)
             for (int class = ERROR_NONE; class <= ERROR_INTEGRITY + 1; class ++)
-                for (uint32_t flags = 0; flags < 128; flags++) {
+                for (uint32_t flags = 0; flags < 256; flags++) {
                     struct publisher publisher = in_state((enum publisher_state)from);
                     struct publisher_report report = failure((enum error_class) class, flags & 1);
                     report.event = (enum publisher_event)event;
                     report.more = flags & 2;
                     report.topic_missing = flags & 4;
                     report.position_newer = flags & 8;
+                    report.poison_found = flags & 128;
                     publisher.isolate = flags & 16;
                     publisher.committed_unknown = flags & 32;
                     publisher.poll_delay_ms = flags & 64 ? POLL_DELAY_MAX_MS : 2;
@@ -407,6 +408,32 @@ static void test_poison_found(void **state)
     command(&publisher, PUBLISHER_WAKE, PUBLISHER_CONNECT);
 }
 
+/* Found by name: the rows before it go out by a usual producer, then the READ that meets it stops the stream. */
+static void test_poison_named(void **state)
+{
+    (void)state;
+    struct publisher publisher;
+    struct publisher_report found = failure(ERROR_POISON, true);
+    isolate(&publisher);
+    found.poison_found = true;
+    assert_true(step(&publisher, found, PUBLISHER_BACKOFF).producer);
+    assert_false(publisher.isolate);
+    step(&publisher, report_of(PUBLISHER_WAITED), PUBLISHER_CONNECT);
+    publisher = in_state(PUBLISHER_READ);
+    step(&publisher, failure(ERROR_POISON, false), PUBLISHER_STOPPED);
+}
+
+/* A sliced window that turns out to be read to its end moves the position; the newest tick has to learn it [C3]. */
+static void test_slice_closed(void **state)
+{
+    (void)state;
+    struct publisher publisher = in_state(PUBLISHER_READ);
+    struct publisher_report nothing = report_of(PUBLISHER_NOTHING);
+    nothing.position_newer = true;
+    step(&publisher, nothing, PUBLISHER_POLL);
+    assert_true(publisher.committed_unknown);
+}
+
 /* The isolating producer is slow; once the batch passed it makes room for a usual one. */
 static void test_poison_passed(void **state)
 {
@@ -591,6 +618,7 @@ static struct publisher_report draw_report(struct random *random, const struct w
     report.transaction_open = walk->transaction || (state == PUBLISHER_READ && random_chance(random, 50));
     report.more = random_chance(random, 30);
     report.position_newer = random_chance(random, 30);
+    report.poison_found = random_chance(random, 50);
     return report;
 }
 
@@ -713,6 +741,8 @@ int main(void)
         cmocka_unit_test(test_endless_failure_backs_off),
         cmocka_unit_test(test_stopped_waits),
         cmocka_unit_test(test_poison_found),
+        cmocka_unit_test(test_poison_named),
+        cmocka_unit_test(test_slice_closed),
         cmocka_unit_test(test_poison_passed),
         cmocka_unit_test(test_isolation_outlives_outages),
         cmocka_unit_test(test_pause),
