@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Installs from Debian what is missing for building and testing, and nothing that is there.
+# Usage: tests/install.sh [build|test]   build: to build and to run the playground; test (default): all
+set -euo pipefail
+
+case "${1:-test}" in
+    build|test) tier="${1:-test}" ;;
+    *) sed -n '2,3s/^# //p' "$0"; exit 2 ;;
+esac
+
+packages=(gcc libc6-dev ninja-build pkg-config librdkafka-dev libpq-dev libuv1-dev libjansson-dev
+    libmicrohttpd-dev libcmocka-dev postgresql postgresql-client python3 python3-psycopg2 git ca-certificates)
+if [ "$tier" = test ]; then
+    packages+=(clang libclang-rt-14-dev clang-format clang-tidy cppcheck python3-pytest)
+fi
+
+# Programs may come from elsewhere: what counts is that they answer with a version that will do.
+java_major() { "$1" -version 2>&1 | sed -n '1s/[^0-9]*\([0-9]*\).*/\1/p'; }
+at_least() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n1)" = "$1" ]; }
+
+missing=()
+while read -r name; do missing+=("$name"); done < <(
+    present=" $(dpkg-query -W -f='${db:Status-Status}:${Package} ' "${packages[@]}" 2>/dev/null || true) "
+    for name in "${packages[@]}"; do
+        case "$present" in *" installed:$name "*) ;; *) echo "$name" ;; esac
+    done)
+cmake_version="$(cmake --version 2>/dev/null | sed -n '1s/[^0-9]*//p')" || true
+{ [ -n "$cmake_version" ] && at_least 3.25 "$cmake_version"; } || missing+=(cmake)
+for program in java javac; do
+    major="$(command -v "$program" >/dev/null && java_major "$program")" || true
+    if ! [ "${major:-0}" -ge 17 ]; then missing+=(openjdk-17-jdk-headless); break; fi
+done
+command -v mvn >/dev/null || missing+=(maven)
+
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || { echo "install.sh: needs root or sudo for: ${missing[*]}" >&2; exit 1; }
+    as_root=(sudo)
+fi
+
+echo "Installing from Debian: ${missing[*]}"
+log="$(mktemp)"
+trap 'rm -f "$log"' EXIT
+
+quietly() {
+    "$@" </dev/null >>"$log" 2>&1 || { cat "$log" >&2; echo "install.sh: failed: $*" >&2; exit 1; }
+}
+
+# Debian would make and start a cluster of its own on port 5432; nobody asked for one. Only before the
+# server's first installation: a machine that has PostgreSQL keeps its ways.
+case " ${missing[*]} " in
+    *" postgresql "*)
+        if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+            quietly "${as_root[@]}" mkdir -p /etc/postgresql-common
+            echo "create_main_cluster = false" |
+                "${as_root[@]}" tee /etc/postgresql-common/createcluster.conf >/dev/null
+        elif ! ls -d /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then
+            quietly "${as_root[@]}" sed -i \
+                's/^#\? *create_main_cluster *=.*/create_main_cluster = false/' \
+                /etc/postgresql-common/createcluster.conf
+        fi ;;
+esac
+
+apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Options::=--force-confold
+    -o DPkg::Lock::Timeout=300)
+quietly "${apt[@]}" update
+quietly "${apt[@]}" install --no-install-recommends "${missing[@]}"
