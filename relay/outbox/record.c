@@ -49,7 +49,7 @@ static enum error_class add_row_headers(struct record_maker *maker, const char *
             return error_set(error, ERROR_POISON, "INVALID_HEADERS", "header \"%.100s\" is no string", name);
         if (record->header_count + OWN_HEADERS >= RECORD_HEADERS_MAX)
             return error_set(error, ERROR_POISON, "TOO_MANY_HEADERS", "more than %d headers",
-                             RECORD_HEADERS_MAX - OWN_HEADERS - 1);
+                             RECORD_HEADERS_MAX - OWN_HEADERS);
         add_header(record, name, json_string_value(value), json_string_length(value));
     }
     return ERROR_NONE;
