@@ -1,0 +1,124 @@
+"""Documentation that has drifted from the program fails here. Needs the program, no server."""
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+from live.relay import REPOSITORY, binary
+
+README, HANDBOOK, DESIGN = (REPOSITORY / name for name in ("README.md", "docs/handbook.md", "docs/design.md"))
+DUMP = '#include "core/publisher.h"\nint main(void) { publisher_table_dump(stdout); }\n'
+RULE = re.compile(r"\[([A-Z]\d+)(?:, ?([A-Z]\d+))*\]")
+
+
+def run(*args):
+    """What the program prints."""
+    done = subprocess.run([binary(), *args], env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def sources(*folders, suffixes=(".c", ".h", ".py", ".sql", ".cmake", ".sh")):
+    """The project's own text files below these folders."""
+    for folder in folders:
+        for path in sorted((REPOSITORY / folder).rglob("*")):
+            if path.suffix in suffixes:
+                yield path
+
+
+def blocks(path, language):
+    """The fenced blocks of one language."""
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```$", path.read_text(), re.M | re.S)
+
+
+@pytest.mark.parametrize("path", [README, HANDBOOK], ids=lambda path: path.name)
+def test_configuration_examples_pass_check(path, tmp_path):
+    found = blocks(path, "json")
+    assert found, f"no configuration example in {path.name}"
+    for text in found:
+        example = tmp_path / "boxrelay.json"
+        example.write_text(text)
+        done = subprocess.run([binary(), "check", "--config", example], env={"PATH": os.environ["PATH"]},
+                              capture_output=True, text=True, check=False)
+        assert (done.returncode, "warning" in done.stderr) == (0, False), done.stderr + text
+
+
+@pytest.mark.parametrize("command", ["help options --markdown", "help metrics --markdown"])
+def test_tables_of_the_handbook_are_the_program_s(command):
+    made = f"<!-- made by: boxrelay {command} -->\n{run(*command.split())}<!-- end -->"
+    assert made in HANDBOOK.read_text(), f"put the output of boxrelay {command} into the handbook again"
+
+
+def test_every_command_is_in_the_handbook():
+    listed = run("help").split("Commands\n")[1].split("\n\n")[0]
+    text = HANDBOOK.read_text()
+    missing = [line.split()[0] for line in listed.splitlines() if not re.search(rf"[`,] ?(boxrelay )?{line.split()[0]}\b", text)]
+    assert missing == []
+
+
+def test_every_error_code_is_in_the_handbook():
+    called = re.compile(r'error_set\(\s*&?[\w>.-]+,\s*(?:ERROR_\w+|\w+),\s*"([A-Z_]+)"')
+    codes = {code for path in sources("relay", suffixes=(".c",)) for code in called.findall(path.read_text())}
+    assert len(codes) > 40
+    assert sorted(code for code in codes - {"FAULT"} if f"`{code}`" not in HANDBOOK.read_text()) == []
+
+
+def test_every_state_is_in_the_handbook():
+    source = (REPOSITORY / "relay/core/publisher.c").read_text()
+    source = source.split("*publisher_state_name(", 1)[1].split("*publisher_event_name(", 1)[0]
+    names = re.findall(r'\[PUBLISHER_\w+\]\s+= "([a-z]+)"', source)
+    text = HANDBOOK.read_text()
+    assert len(names) == 16 and [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_every_column_is_in_the_handbook():
+    table = (REPOSITORY / "sql/migrations/0002_outbox.sql").read_text().split("CREATE TABLE relay.%1$I (", 1)[1]
+    columns = re.findall(r"^ {12}([a-z_]+) (?:xid8|bigint|text|bytea|uuid|integer|timestamptz)", table, re.M)
+    assert len(columns) == 12
+    assert [name for name in columns if f"`{name}`" not in HANDBOOK.read_text()] == []
+
+
+def test_every_rule_named_in_code_is_in_the_design():
+    described = set(re.findall(r"\*\*\[([A-Z]\d+)\]", DESIGN.read_text()))
+    named = {}
+    for path in sources("relay", "include", "sql", "cmake", "tests"):
+        for match in RULE.finditer(path.read_text(errors="replace")):
+            for rule in re.findall(r"[A-Z]\d+", match.group()):
+                named.setdefault(rule, path.relative_to(REPOSITORY))
+    families = {rule[0] for rule in described}
+    assert {rule: str(path) for rule, path in named.items() if rule[0] in families and rule not in described} == {}
+
+
+def test_every_test_named_in_the_documentation_exists():
+    for path in (README, *sorted((REPOSITORY / "docs").glob("*.md"))):
+        for name, test in re.findall(r"(tests/[\w/]+\.(?:py|c))::(\w+)", path.read_text()):
+            text = (REPOSITORY / name).read_text() if (REPOSITORY / name).exists() else ""
+            assert re.search(rf"^(?:def|static void) {test}\(", text, re.M), f"{path.name}: {name}::{test}"
+
+
+def test_files_and_links_named_in_the_documentation_exist():
+    for path in (README, *sorted((REPOSITORY / "docs").glob("*.md"))):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
+        for target in re.findall(r"\]\(#([\w-]+)\)", path.read_text()):
+            heads = [re.sub(r"[^\w -]", "", head).lower().replace(" ", "-")
+                     for head in re.findall(r"^#+ (.+)$", path.read_text(), re.M)]
+            assert target in heads, f"{path.name}: #{target}"
+
+
+def test_the_state_table_of_the_design_is_the_publisher_s(tmp_path):
+    (tmp_path / "dump.c").write_text(DUMP)
+    rooms = [REPOSITORY / "relay/core/publisher.c", REPOSITORY / "relay/core/backoff.c"]
+    subprocess.run(["gcc", "-D_GNU_SOURCE", f"-I{REPOSITORY}/include", "-o", tmp_path / "dump", tmp_path / "dump.c", *rooms],
+                   check=True)
+    table = subprocess.run([tmp_path / "dump"], capture_output=True, text=True, check=True).stdout
+    wanted = [line.rstrip() for line in table.splitlines()
+              if line.split()[1] in ("done", "nothing", "no", "is") and line.split()[0] != "idle"]
+    shown = next(block for block in blocks(DESIGN, "") if block.startswith("connect "))
+    assert shown.splitlines() == wanted
+
+
+def test_the_four_lines_are_the_same_everywhere():
+    """README's configuration is what the playground shows: the least that runs."""
+    assert set(json.loads(blocks(README, "json")[0])) == {"name", "postgres", "kafka"}

@@ -1,0 +1,38 @@
+"""[W2] A window larger than a batch, read in slices, each slice a transaction of its own."""
+import judge
+import pytest
+from relay import Relay, wait_until
+
+ROWS, KEYS, BATCH = 500, 7, 40
+
+
+@pytest.fixture
+def relay(database, kafka, tmp_path):
+    """A migrated relay with small batches, not started; killed after the test."""
+    made = Relay(database.dsn, kafka.bootstrap, tmp_path, config={"outbox": {"main": {"batch_rows_max": BATCH}}},
+                 env={"BOXRELAY_FAILPOINTS": "after_commit=kill@4"}).migrate()
+    yield made
+    made.kill()
+
+
+def insert(database, topic, first, count):
+    """One transaction of many rows, the keys taking turns."""
+    database.query("INSERT INTO relay.outbox (topic, key, payload) SELECT %s, 'k' || i %% %s, i::text "
+                   "FROM generate_series(%s, %s) AS i", (topic, KEYS, first, first + count - 1))
+
+
+def test_a_relay_killed_between_two_slices_goes_on_at_the_next(relay, database, kafka, topic):
+    """Nothing twice, nothing left out, and what came later stays behind the window that was begun."""
+    name = topic(2)
+    insert(database, name, 0, ROWS)
+    relay.start()
+    wait_until(lambda: not relay.running(), "the relay to be killed by its failpoint")
+    between = len(judge.read(kafka, [name]))
+    assert 0 < between < ROWS and between % BATCH == 0
+    insert(database, name, ROWS, ROWS)
+    relay.env["BOXRELAY_FAILPOINTS"] = ""
+    relay.drain()
+    found = {}
+    for record in judge.read(kafka, [name]):
+        found.setdefault(record.key.decode(), []).append(int(record.value))
+    assert found == {f"k{key}": list(range(key, 2 * ROWS, KEYS)) for key in range(KEYS)}
