@@ -36,7 +36,8 @@ def zombie(bench, random):
     try:
         bench.relays.start(static=False)
         if random.random() < 0.8:
-            bench.wait_progress(20)
+            if bench.wait_progress(20):
+                bench.note("zombie behind a successor")
         else:
             bench.pause(random.uniform(0, 9))
     finally:

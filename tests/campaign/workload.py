@@ -13,7 +13,7 @@ HOT_KEYS = 8
 COLD_KEYS = 20_000
 BINARY_KEYS = 200
 
-KINDS = {"single": 18, "multi": 34, "copy": 4, "savepoint": 12, "rollback": 8, "two_phase": 8, "slow": 8, "ordered": 8}
+KINDS = {"single": 18, "multi": 34, "copy": 8, "savepoint": 12, "rollback": 8, "two_phase": 8, "slow": 8, "ordered": 8}
 
 SETUP = """
 SELECT relay.create_outbox('audit');
@@ -72,18 +72,18 @@ class Source:
         self.random, self.run, self.writer = random, run, writer
         self.noise = random.randbytes(400_000)
 
-    def key(self, outbox):
-        """One key, or None."""
+    def key(self, outbox, hot):
+        """One key, or None; hot: the share of the hot ones."""
         dice, prefix = self.random.random(), "a/" if outbox == "audit" else ""
-        if dice < 0.40:
+        if self.random.random() < hot:
             return f"{prefix}hot-{int(HOT_KEYS * self.random.random() ** 2)}"
-        if dice < 0.75:
+        if dice < 0.55:
             return f"{prefix}cold-{self.random.randrange(COLD_KEYS)}"
-        if dice < 0.82:
+        if dice < 0.70:
             return f"{prefix}schlüssel-鍵-{self.random.randrange(COLD_KEYS)}"
-        if dice < 0.90:
+        if dice < 0.83:
             return prefix.encode() + b"\x00\xff" + self.random.randrange(BINARY_KEYS).to_bytes(2, "big")
-        if dice < 0.93 and not prefix:
+        if dice < 0.88 and not prefix:
             return self.random.choice(["", b""])
         return None
 
@@ -115,9 +115,9 @@ class Source:
             headers.update({"id": "mine", "ünï": "çödé", "empty": "", "relay": "no"})
         return headers
 
-    def rows(self, transaction, first, count, outbox):
+    def rows(self, transaction, first, count, outbox, hot):
         """`count` rows over a few keys, so that writers meet on the hot ones and still run side by side."""
-        keys = [self.key(outbox) for _ in range(self.random.randint(1, min(6, count)))]
+        keys = [self.key(outbox, hot) for _ in range(self.random.randint(1, min(6, count)))]
         made = []
         for number in range(first, first + count):
             topic = self.random.choice(list(TOPICS))
@@ -160,18 +160,19 @@ def plan(source, number):
     if kind == "single":
         sizes = [1]
     elif kind == "copy":
-        sizes, by = [random.randint(100, 500)], "copy"
+        sizes, by = [random.randint(200, 1500)], "copy"
     elif kind in ("savepoint", "slow", "rollback"):
         sizes = [random.randint(1, 25) for _ in range(3)]
         longest = 1.0 if kind == "slow" else 0.05
         pauses = [random.random() * longest for _ in range(3)]
     elif kind == "ordered":
         sizes, by = [random.randint(2, 8)], "ordered"
+    hot = 0.06 if kind in ("slow", "two_phase") else 0.3  # who holds a key for long holds up every other writer of it
     pieces, first = [], 0
     for at, size in enumerate(sizes):
         outbox = "audit" if random.random() < 0.12 else "main"
         undone = kind == "savepoint" and at == 1 and random.random() < 0.8
-        pieces.append(Piece(outbox, source.rows(number, first, size, outbox), undone, by, pauses[at % len(pauses)]))
+        pieces.append(Piece(outbox, source.rows(number, first, size, outbox, hot), undone, by, pauses[at % len(pauses)]))
         first += size
     if by == "ordered":
         key = f"{'a/' if pieces[0].outbox == 'audit' else ''}ordered-{random.randrange(6)}"
