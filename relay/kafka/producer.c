@@ -1,6 +1,9 @@
 #include "kafka/producer.h"
 
 #include <assert.h>
+#ifdef BOXRELAY_FAULTS
+#include <pthread.h>
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -388,11 +391,9 @@ static enum error_class deliveries_failed(struct producer *producer, struct erro
     return fail_with(producer, failures->code, what, NULL, error);
 }
 
-/* Bounded by the transaction's deadline [K8] and by the stop flag; ERROR_NONE: go on. */
+/* Bounded by the transaction's deadline [K8]; a stop lets the batch finish. ERROR_NONE: go on. */
 static enum error_class check_time(struct producer *producer, const char *what, struct error *error)
 {
-    if (producer_stopping(producer))
-        return fail(producer, producer_stopped(error));
     if (clock_monotonic_ms() < producer->deadline_ms)
         return ERROR_NONE;
     (void)reason_timed_out(&producer->reason, error, what, clock_monotonic_ms() - producer->begun_ms);
@@ -582,12 +583,33 @@ enum error_class producer_commit(struct producer *producer, int64_t expected, st
 }
 
 #ifdef BOXRELAY_FAULTS
+enum { PLANTED_SLICE_MS = 20 };
+
+struct serving {
+    struct producer *producer;
+    atomic_bool done;
+};
+
+static void *serve_deliveries(void *opaque)
+{
+    struct serving *serving = opaque;
+    while (!serving->done)
+        producer_serve(serving->producer, PLANTED_SLICE_MS);
+    return NULL;
+}
+
+/* In event mode abort waits for the deliveries that another thread has to serve. */
 enum error_class producer_abort_for_planted_bug(struct producer *producer, struct error *error)
 {
     check(producer);
+    struct serving serving = {.producer = producer};
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, serve_deliveries, &serving) != 0)
+        abort();
     rd_kafka_error_t *failed = rd_kafka_abort_transaction(producer->handle, PRODUCER_COMMIT_TIMEOUT_MS);
+    serving.done = true;
+    pthread_join(thread, NULL);
     if (!failed) {
-        producer_serve(producer, 0);
         producer->life = PRODUCER_OPEN;
         return ERROR_NONE;
     }

@@ -10,7 +10,7 @@ import uuid
 import pytest
 
 import judge
-from proxy import END_TXN
+from proxy import END_TXN, PRODUCE
 from servers import Kafka, wait_until
 from servers.paths import new_dir
 from kafka_room import Driver
@@ -168,6 +168,28 @@ def test_the_batch_has_to_be_complete(kafka, topic, driver):
     planted.ok("begin", 10000)
     planted.send(name, "k", "without the other")
     assert planted("commit", 2)["class"] == "none"
+
+
+@pytest.mark.parametrize("reused", [True, False])
+def test_a_producer_reused_after_an_abort_loses_rows(kafka, kafka_proxy, topic, driver, reused):
+    """[K1] The log has the batch of the aborted transaction; the next one gets its sequence numbers, the broker takes
+    it for a duplicate, and every call succeeds. A new producer sends the same rows."""
+    name, d, transactional_id = topic(), driver(via_proxy=True), fresh()
+    d.open(transactional_id, topics=[name])
+    lost = kafka_proxy.cut_response(api_key=PRODUCE, times=0)
+    d.ok("begin", 1500)
+    d.ok("many", name, 20, 50, 5, "row")
+    assert d("commit", 20)["class"] == "recreate"
+    lost.remove()
+    if reused:
+        d.ok("abort")
+    else:
+        d.ok("close")
+        d.open(transactional_id, topics=[name])
+    d.ok("begin", 10000)
+    d.ok("many", name, 20, 50, 5, "row")
+    d.ok("commit", 20)
+    assert len(values(kafka, name)) == (0 if reused else 20)
 
 
 # EndTxn
