@@ -1,17 +1,15 @@
 #include "base/uuid.h"
 
-#include <assert.h>
 #include <string.h>
-#include <sys/random.h>
+
+#include "base/random.h"
 
 enum { UUID_TEXT_LENGTH = UUID_TEXT_SIZE - 1 };
 
 struct uuid uuid_random(void)
 {
     struct uuid uuid;
-    ssize_t got = getrandom(uuid.bytes, sizeof uuid.bytes, 0);
-    assert(got == (ssize_t)sizeof uuid.bytes); /* up to 256 bytes are never cut short: getrandom(2) */
-    (void)got;
+    random_bytes(uuid.bytes, sizeof uuid.bytes);
     uuid.bytes[6] = (uint8_t)((uuid.bytes[6] & 0x0f) | 0x40); /* RFC 9562: version 4 */
     uuid.bytes[8] = (uint8_t)((uuid.bytes[8] & 0x3f) | 0x80); /* RFC 9562: variant 10 */
     return uuid;

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "core/backoff.h"
 #include "kafka/group.h"
 #include "kafka/positions.h"
@@ -145,7 +146,7 @@ static int64_t look(struct leadership *leadership, int32_t partitions)
     leadership->attempt = class ? leadership->attempt + 1 : 0;
     if (leadership->group || !class)
         return 0;
-    return backoff_delay_ms(leadership->attempt, LEADERSHIP_RETRY_MS_MAX, (uint32_t)clock_unix_ms() * 2654435761U);
+    return backoff_delay_ms(leadership->attempt, LEADERSHIP_RETRY_MS_MAX, random_bits());
 }
 
 static bool workers_ended(struct outbox_service *service)

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "core/backoff.h"
 #include "pg/migrate.h"
 #include "service_internal.h"
@@ -172,6 +173,21 @@ static enum error_class look_at_streams(struct registry *registry, struct error 
     return ERROR_NONE;
 }
 
+/* Is it what relay.status shows already? Each row written costs a transaction id and wakes every outbox's poll. */
+static bool is_shown(struct service_stream *slot, const struct outbox_stream_view *view, int64_t pending)
+{
+    struct state_row now = {.pending = pending, .published = view->published_rows, .written_ms = clock_monotonic_ms()};
+    snprintf(now.state, sizeof now.state, "%s", view->state);
+    snprintf(now.error_code, sizeof now.error_code, "%s", view->last_error.class ? view->last_error.code : "");
+    const struct state_row *shown = &slot->shown;
+    if (shown->written_ms && now.written_ms - shown->written_ms < REGISTRY_STATE_MS_MAX &&
+        strcmp(now.state, shown->state) == 0 && strcmp(now.error_code, shown->error_code) == 0 &&
+        now.pending == shown->pending && now.published == shown->published)
+        return true;
+    slot->shown = now;
+    return false;
+}
+
 /* Counts what is pending for a stream that we lead and writes its row where something changed. */
 static enum error_class write_state(struct registry *registry, struct service_stream *slot,
                                     struct outbox_stream_view *view, struct error *error)
@@ -199,6 +215,8 @@ static enum error_class write_state(struct registry *registry, struct service_st
     };
     slot->rows_before = view->published_rows;
     slot->rows_at_ms = now_ms;
+    if (is_shown(slot, view, rows))
+        return ERROR_NONE;
     return catalog_state_write(registry->session, &state, error);
 }
 
@@ -282,8 +300,7 @@ static int64_t next_look_ms(struct registry *registry, enum error_class class)
     struct outbox_service *service = registry->service;
     if (class) {
         registry->attempt++;
-        return backoff_delay_ms(registry->attempt, class == ERROR_RECONNECT ? BACKOFF_MAX_MS : 5000,
-                                (uint32_t)clock_unix_ms() * 2654435761U);
+        return backoff_delay_ms(registry->attempt, class == ERROR_RECONNECT ? BACKOFF_MAX_MS : 5000, random_bits());
     }
     registry->attempt = 0;
     return service->drain_asked && !service->drain_done ? REGISTRY_DRAIN_LOOK_MS : REGISTRY_LOOK_MS;

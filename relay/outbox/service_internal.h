@@ -15,7 +15,8 @@ enum {
     SERVICE_MAGIC = 0x73727663,    /* "srvc" */
     REGISTRY_LOOK_MS = 1000,       /* between looks at which streams exist */
     REGISTRY_DRAIN_LOOK_MS = 100,  /* the same while somebody waits for outbox_service_drained */
-    REGISTRY_STATE_MS = 5000,      /* between state rows */
+    REGISTRY_STATE_MS = 5000,      /* between state rows, when something changed */
+    REGISTRY_STATE_MS_MAX = 15000, /* when nothing did: relay.status takes an older row for a dead relay */
     REGISTRY_PENDING_MAX = 10000,  /* rows counted as pending */
     REGISTRY_LEAVE_MS = 6000,      /* PostgreSQL away for so long: leave the group [L2] */
     SERVICE_PARTITIONS_MAX = 4096, /* assigned at once */
@@ -27,8 +28,15 @@ struct service_stream {
     struct catalog_stream stream;
     struct worker *worker;
     bool leads;           /* the group's last word */
-    uint64_t rows_before; /* at the last state row, for the rate */
+    uint64_t rows_before; /* at the last look, for the rate */
     int64_t rows_at_ms;
+    struct state_row { /* what relay.status shows already, and since when */
+        char state[16];
+        char error_code[ERROR_CODE_MAX];
+        int64_t pending;
+        uint64_t published;
+        int64_t written_ms;
+    } shown;
 };
 
 struct outbox_service {

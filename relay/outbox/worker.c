@@ -4,22 +4,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/random.h"
 
 /* The longest wait for a command at once: the worker shows that it lives at least so often. */
 enum { WAIT_MS_MAX = 5000 };
-
-static uint32_t random_bits(void)
-{
-    uint32_t bits;
-    ssize_t got = getrandom(&bits, sizeof bits, 0);
-    return got == (ssize_t)sizeof bits ? bits : 0x9e3779b9;
-}
 
 static void show_state(struct worker *worker)
 {
