@@ -8,6 +8,7 @@ and Sender, a Java producer for messages that come from other services.
 import hashlib
 import subprocess
 import uuid
+import zipfile
 from pathlib import Path
 from urllib.parse import quote_plus, unquote_plus
 
@@ -18,7 +19,8 @@ from servers.paths import HERE, run_dir
 from servers.process import Child, Timeout
 
 SOURCES = sorted(Path(__file__).with_name("java").glob("*.java"))
-JVM = ["-Xmx512m", "-XX:+UseSerialGC", "-Xshare:auto", f"-Dlog4j2.configurationFile={HERE}/log4j2.properties"]
+JVM = ["-Xmx512m", "-XX:+UseSerialGC", "-Xshare:auto", "-Xlog:disable", "-Xlog:all=error:stderr",
+       f"-Dlog4j2.configurationFile={HERE}/log4j2.properties"]
 
 
 class Unstable(Exception):
@@ -66,7 +68,7 @@ def _header(part):
 
 
 def _classes():
-    """The folder of compiled classes, made anew when a source changes."""
+    """The jar of our classes (AppCDS takes no folders), made anew when a source changes."""
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in SOURCES)).hexdigest()[:12]
 
     def compile_all(folder):
@@ -76,19 +78,40 @@ def _classes():
                               capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"javac failed:\n{done.stdout}{done.stderr}")
-    return build_once(f"judge-{digest}", compile_all)
+        with zipfile.ZipFile(f"{folder}/judge.jar", "w") as jar:
+            for path in Path(folder).glob("*.class"):
+                jar.write(path, path.name)
+    return build_once(f"judge-jar-{digest}", compile_all) / "judge.jar"
 
 
-def _argv(main, *args):
-    return [jars.java(), *JVM, "-cp", f"{_classes()}:{jars.class_path(DEFAULT_VERSION)}", main, *map(str, args)]
+class _Java(Child):
+    """One run of a program. The first that ends by itself leaves an AppCDS archive, which halves
+    the start of the later ones (a test reads many times)."""
+
+    def __init__(self, main, *args, **popen):
+        classes = f"{_classes()}:{jars.class_path(DEFAULT_VERSION)}"
+        self._archive = jars.archive_path(f"judge-{main}", classes)
+        self._made = self._archive.with_suffix(f".{uuid.uuid4().hex[:8]}.tmp")
+        option = f"-XX:SharedArchiveFile={self._archive}" if self._archive.exists() else \
+            f"-XX:ArchiveClassesAtExit={self._made}"
+        super().__init__([jars.java(), *JVM, option, "-cp", classes, main, *args],
+                         run_dir() / f"{main}-{uuid.uuid4().hex[:8]}.log", stdout=subprocess.PIPE, **popen)
+
+    def end(self, timeout):
+        """Waits for it to end by itself, else kills it; its exit status."""
+        try:
+            code = self.wait(timeout)
+            if code == 0 and self._made.exists():
+                self._made.rename(self._archive)
+        except Timeout:
+            code = self.kill()
+        self._made.unlink(missing_ok=True)
+        self.stdout.close()
+        return code
 
 
 def _bootstrap(kafka):
     return kafka if isinstance(kafka, str) else kafka.bootstrap
-
-
-def _log(name):
-    return run_dir() / f"{name}-{uuid.uuid4().hex[:8]}.log"
 
 
 def stream(kafka, topics, isolation="read_committed", digest=False, deadline=30, allow_open=False):
@@ -99,21 +122,23 @@ def stream(kafka, topics, isolation="read_committed", digest=False, deadline=30,
     allow_open: then the records before it are the reading), RuntimeError if the reader failed.
     """
     topics = [topics] if isinstance(topics, str) else list(topics)
-    child = Child(_argv("Judge", _bootstrap(kafka), isolation, "sha256" if digest else "hex",
-                        int(deadline * 1000), *topics), _log("judge"), stdout=subprocess.PIPE)
-    pinned = []
+    child = _Java("Judge", _bootstrap(kafka), isolation, "sha256" if digest else "hex", int(deadline * 1000),
+                  *topics)
+    pinned, complete = [], False
     try:
         for line in child.stdout:
             fields = line.decode("ascii").rstrip("\n").split("\t")
             if fields[0] == "R":
                 yield Record(fields, digest)
+            elif fields[0] != "E":
+                raise RuntimeError(f"not a line of the judge's: {line!r}")
             elif fields[3] != fields[4]:
                 pinned.append(f"{fields[1]}[{fields[2]}] stable to {fields[3]} of {fields[4]}")
-        if child.wait(30) != 0:
-            raise RuntimeError(f"the judge failed:\n{child.log_tail()}")
+        complete = True
     finally:
-        child.kill()
-        child.stdout.close()
+        code = child.end(30 if complete else 0)
+    if code != 0:
+        raise RuntimeError(f"the judge failed:\n{child.log_tail()}")
     if pinned and not allow_open:
         raise Unstable("; ".join(pinned))
 
@@ -140,8 +165,7 @@ class Sender:
         settings = {"bootstrap.servers": _bootstrap(kafka), "linger.ms": 5, "acks": "all", **(properties or {})}
         if transactional_id:
             settings["transactional.id"] = transactional_id
-        self.child = Child(_argv("Sender", *(f"{k}={v}" for k, v in settings.items())), _log("sender"),
-                           stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.child = _Java("Sender", *(f"{k}={v}" for k, v in settings.items()), stdin=subprocess.PIPE)
         if transactional_id and start:
             self.init()
 
@@ -198,7 +222,6 @@ class Sender:
         """Ends it; an open transaction stays open until the broker aborts it."""
         try:
             self.child.stdin.close()
-            self.child.wait(5)
-        except (Timeout, OSError):
-            self.child.kill()
-        self.child.stdout.close()
+        except OSError:
+            pass  # it has ended before
+        self.child.end(5)

@@ -1,4 +1,5 @@
 """What comes from Maven Central: Kafka's jars and other PostgreSQL versions, fetched once."""
+import hashlib
 import os
 import shutil
 import subprocess
@@ -7,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 from .cache import build_once
-from .paths import HERE
+from .paths import HERE, cache_dir
 
 POSTGRES_VERSIONS = {14: "14.18.0", 16: "16.9.0", 17: "17.6.0", 18: "18.1.0"}
 
@@ -44,6 +45,12 @@ def java():
     if not found:
         raise RuntimeError("no java on PATH; run tests/install.sh")
     return os.path.realpath(found)
+
+
+def archive_path(name, classes):
+    """Where the AppCDS archive of a program lies; it is valid for one JVM and one class path only."""
+    key = hashlib.sha256(f"{java()} {os.stat(java()).st_mtime_ns} {classes}".encode()).hexdigest()[:12]
+    return cache_dir() / f"{name}-{key}.jsa"
 
 
 def postgres_binaries(major):

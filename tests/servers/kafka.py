@@ -6,7 +6,6 @@ nodes; and PROXY, which advertises the fault proxy's port, so that a client that
 and coordinators that it finds by itself.
 """
 import base64
-import hashlib
 import os
 import shutil
 import signal
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from . import jars
 from .cache import build_once, locked
-from .paths import HERE, cache_dir, new_dir
+from .paths import HERE, new_dir
 from .ports import HOST, free_ports, reserve
 from .process import Child, Ended, wait_until
 from .wire import Admin, metadata
@@ -107,15 +106,9 @@ def _copy_formatted(version, target, cluster_id, node_id):
     _write_properties(meta, {key: changed.get(key, value) for key, _, value in lines})
 
 
-def _archive_path(version):
-    """AppCDS archives are valid for one JVM and one class path."""
-    key = hashlib.sha256(f"{jars.java()} {os.stat(jars.java()).st_mtime_ns} {jars.class_path(version)}".encode())
-    return cache_dir() / f"kafka-{version}-{key.hexdigest()[:12]}.jsa"
-
-
 def _archive(version):
     """The AppCDS archive, made once by running a broker and stopping it; it halves the start."""
-    path = _archive_path(version)
+    path = jars.archive_path(f"kafka-{version}", jars.class_path(version))
     if path.exists():
         return path
     with locked(f"kafka-{version}-archive"):

@@ -33,6 +33,7 @@ SETTINGS = {
     "shared_buffers": "64MB",
     "wal_level": "replica",
     "hot_standby": "on",
+    "wal_retrieve_retry_interval": "100ms",
     "fsync": "on",
     "dynamic_shared_memory_type": "mmap",
     "log_line_prefix": "%m [%p] %a ",
@@ -353,7 +354,7 @@ class Postgres:
 
     def wait_streaming(self, name, state, timeout=30):
         """Until the standby is connected in that sync_state and has all the WAL written before."""
-        (lsn,), = self.query("SELECT pg_current_wal_insert_lsn()")
+        (lsn,), = self.query("SELECT pg_current_wal_lsn()")  # the insert position may count a page header ahead
         wait_until(lambda: self.query("SELECT 1 FROM pg_stat_replication WHERE application_name = %s AND "
                                       "state = 'streaming' AND sync_state = %s AND replay_lsn >= %s",
                                       (name, state, lsn)), timeout, f"standby {name} streaming as {state}")
