@@ -199,7 +199,7 @@ static enum error_class bind_address(const char *listen_text, int *fd, struct er
 enum error_class http_open(const struct http_options *options, char address[128], struct http **out,
                            struct error *error)
 {
-    int fd;
+    int fd = -1;
     if (bind_address(options->listen, &fd, error) != ERROR_NONE)
         return error->class;
     name_address(fd, address);

@@ -83,7 +83,7 @@ static void warn_unknown(const char *name, struct problems *warnings)
         option_environment(&option_table[i], variable, sizeof variable);
         suggest_offer(&suggest, variable);
         if (suggest.best == variable)
-            suggest.best = strcpy(best, variable);
+            suggest.best = memcpy(best, variable, strlen(variable) + 1);
     }
     problems_add(warnings, (struct where){.source = "environment"}, "%s is no option of boxrelay%s%s%s", name,
                  best[0] ? ", did you mean " : "", best, best[0] ? "?" : "; it is ignored");

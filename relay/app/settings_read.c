@@ -317,7 +317,7 @@ static const char *nearest(const char *pointer, const char *key, char copy[SUGGE
             continue;
         suggest_offer(&suggest, word);
         if (suggest.best == word)
-            suggest.best = strcpy(copy, word);
+            suggest.best = memcpy(copy, word, strlen(word) + 1);
     }
     free(parent);
     return suggest.best;

@@ -63,7 +63,7 @@ static rd_kafka_resp_err_t listen_to_answers(rd_kafka_t *handle, const rd_kafka_
 
 static void tell(struct group *group, enum group_change change, const rd_kafka_topic_partition_list_t *list)
 {
-    int32_t partitions[PARTITIONS_MAX];
+    int32_t partitions[PARTITIONS_MAX] = {0};
     size_t count = 0;
     for (int i = 0; list && i < list->cnt && count < PARTITIONS_MAX; i++)
         partitions[count++] = list->elems[i].partition;

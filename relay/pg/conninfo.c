@@ -11,7 +11,7 @@ static const char *mask(char *message)
         return "missing \"=\" after a word; a value with spaces is written in single quotes";
     char *quoted = strstr(message, "invalid connection option") ? NULL : strchr(message, '"');
     if (quoted)
-        strcpy(quoted, "..."); /* conninfo_check leaves room for it */
+        memcpy(quoted, "...", sizeof "..."); /* conninfo_check leaves room for it */
     return message;
 }
 

@@ -85,7 +85,7 @@ enum error_class status_read(struct session *session, struct status_stream **str
                           PQnfields(result));
     else if (!(*streams = calloc(found + 1, sizeof **streams)))
         class = error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for %zu rows of relay.status", found);
-    for (size_t i = 0; !class && i < found; i++)
+    for (size_t i = 0; *streams && i < found; i++)
         read_row(result, (int)i, &(*streams)[i]);
     *count = class ? 0 : found;
     PQclear(result);

@@ -229,7 +229,7 @@ static enum error_class read_window(struct session *session, const struct window
     char count_max[NUMBER_TEXT];
     snprintf(count_max, sizeof count_max, "%lld", (long long)limits->rows_max + 1);
     const char *parameters[] = {window->text[0], window->text[1], window->text[2], window->text[3], count_max};
-    int64_t numbers[3]; /* rows, bytes, smallest seq among those counted */
+    int64_t numbers[3] = {0}; /* rows, bytes, smallest seq among those counted */
     if (stream_numbers(session, reader->probe, COUNT_OF(parameters), parameters, numbers, 3, error))
         return error->class;
     if (numbers[0] == 0)
@@ -241,7 +241,7 @@ static enum error_class read_window(struct session *session, const struct window
         qsort(batch->rows, batch->count, sizeof *batch->rows, by_seq);
         return ERROR_NONE;
     }
-    int64_t start;
+    int64_t start = 0;
     if (stream_numbers(session, reader->window_start, 4, parameters, &start, 1, error))
         return error->class;
     return read_slice(session, reader, window, start - 1, limits, batch, error);
@@ -374,7 +374,7 @@ enum error_class window_pending(struct session *session, const struct window_rea
         goto out;
     const char *parameters[] = {window.text[0], window.text[1], window.text[2],  window.text[3],
                                 last,           count_max,      slicing.text[1], slicing.text[2]};
-    int64_t numbers[2];
+    int64_t numbers[2] = {0};
     class = stream_numbers(session, reader->pending, COUNT_OF(parameters), parameters, numbers, 2, error);
     if (!class) {
         *rows = numbers[0];
