@@ -55,10 +55,14 @@ class Schema:
         assert done.returncode == 0, done.stderr
         return done.stderr
 
+    def disconnect(self):
+        """Ends its sessions, and what they hold."""
+        while self._connections:
+            self._connections.pop().close()
+
     def close(self):
         """Drops it."""
-        for connection in self._connections:
-            connection.close()
+        self.disconnect()
         self.server.drop_database(self.name)
 
 
@@ -144,18 +148,37 @@ def empty(cluster):
     schema.close()
 
 
-@pytest.fixture
-def migrated(cluster):
+def copy_of_template(cluster):
     """A database with the migrations and the grants. Its ticks name the template: a copy has an oid of its own."""
     deadline = time.monotonic() + 20
     while True:
         try:
-            name = cluster.create_database(template=TEMPLATE)
-            break
+            return Schema(cluster, cluster.create_database(template=TEMPLATE))
         except psycopg2.errors.ObjectInUse:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
-    schema = Schema(cluster, name)
+
+
+@pytest.fixture
+def migrated(cluster):
+    """A migrated database of the test's own."""
+    schema = copy_of_template(cluster)
     yield schema
     schema.close()
+
+
+@pytest.fixture(scope="module")
+def common(cluster):
+    """A migrated database for tests that need only empty tables."""
+    schema = copy_of_template(cluster)
+    yield schema
+    schema.close()
+
+
+@pytest.fixture
+def blank(common):
+    """The module's database with an empty outbox."""
+    common.run("SET lock_timeout = '20s'; TRUNCATE relay.outbox")
+    yield common
+    common.disconnect()

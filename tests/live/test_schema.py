@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg2
 import psycopg2.extensions
 import pytest
-from schema import (GRANTS, MIGRATIONS, SQL, Background, cluster, empty, migrated, refused,  # noqa: F401
-                    rows, waits_for_lock)
+from schema import (GRANTS, MIGRATIONS, SQL, Background, blank, cluster, common, empty, migrated,  # noqa: F401
+                    refused, rows, waits_for_lock)
 
 ALL_SQL = [*MIGRATIONS, GRANTS]
 
@@ -178,12 +178,12 @@ def test_create_again_leaves_it_as_it_is(migrated):
 
 
 @pytest.mark.parametrize("name", ["", "Audit", "1st", "a-b", "a" * 41, "_x", "ä", "a\n", "a b", 'x"; DROP TABLE y'])
-def test_bad_names_are_refused(migrated, name):
+def test_bad_names_are_refused(blank, name):
     """With the rule in the hint."""
     for call in ("create_outbox", "drop_outbox"):
-        said = migrated.refused(f"SELECT relay.{call}(%s)", (name,))
+        said = blank.refused(f"SELECT relay.{call}(%s)", (name,))
         assert said.startswith(f'"{name}" cannot be the name of an outbox | A name is a lower case letter')
-    assert "cannot be the name of an outbox" in migrated.refused("SELECT relay.create_outbox(NULL)")
+    assert "cannot be the name of an outbox" in blank.refused("SELECT relay.create_outbox(NULL)")
 
 
 def test_names_do_not_collide(migrated):
