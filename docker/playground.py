@@ -136,7 +136,7 @@ class Playground:
         log = run_dir() / "relay.log"
         self.relay = Child([BOXRELAY, "run", "--config", self.config], log,
                            env={**ENVIRONMENT, "BOXRELAY_LOG_FORMAT": "text"})
-        self.seen("the relay to be ready", lambda: self.fetch("/health/ready") and self.status()["state"] == "poll")
+        self.seen("the relay to be ready", lambda: self.fetch("/health/ready") and self.leads())
         step("relay", f"boxrelay run: ready on http://{self.http}", time.monotonic() - begin)
 
     def seen(self, what, condition):
@@ -162,6 +162,11 @@ class Playground:
                 return page.read().decode()
         except OSError:
             return None
+
+    def leads(self):
+        """Whether it has taken the outbox over; asked of the relay itself, which reports to PostgreSQL less often."""
+        streams = json.loads(self.fetch("/status") or "{}").get("streams")
+        return streams and streams[0]["leader"] and streams[0]["state"] == "poll"
 
     def status(self):
         """boxrelay status --json, the outbox's part."""
@@ -226,7 +231,8 @@ class Playground:
 
     def show_status(self):
         """The screen, as soon as the relay has reported the row as published."""
-        self.seen("the status to show nothing pending", lambda: self.status()["pending"] == 0)
+        self.seen("the status to show nothing pending",
+                  lambda: self.status()["state"] == "poll" and self.status()["pending"] == 0)
         head("boxrelay status")
         indented(self.boxrelay("status"))
 

@@ -19,7 +19,7 @@ from servers.paths import HERE, run_dir
 from servers.process import Child, Timeout
 
 SOURCES = sorted(Path(__file__).with_name("java").glob("*.java"))
-JVM = ["-Xmx512m", "-XX:+UseSerialGC", "-Xshare:auto", "-Xlog:disable", "-Xlog:all=error:stderr",
+JVM = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xshare:auto", "-Xlog:disable", "-Xlog:all=error:stderr",
        f"-Dlog4j2.configurationFile={HERE}/log4j2.properties"]
 
 
@@ -94,7 +94,7 @@ class _Java(Child):
         self._made = self._archive.with_suffix(f".{uuid.uuid4().hex[:8]}.tmp")
         option = f"-XX:SharedArchiveFile={self._archive}" if self._archive.exists() else \
             f"-XX:ArchiveClassesAtExit={self._made}"
-        super().__init__([jars.java(), *JVM, option, "-cp", classes, main, *args],
+        super().__init__([jars.java(), *JVM, option, f"-Djava.io.tmpdir={run_dir()}", "-cp", classes, main, *args],
                          run_dir() / f"{main}-{uuid.uuid4().hex[:8]}.log", stdout=subprocess.PIPE, **popen)
 
     def end(self, timeout):

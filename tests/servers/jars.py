@@ -14,11 +14,15 @@ POSTGRES_VERSIONS = {14: "14.18.0", 16: "16.9.0", 17: "17.6.0", 18: "18.1.0"}
 
 
 def _maven(*args, log):
-    """Maven, quiet; the whole output is told when it fails. A second try outlives one bad download."""
+    """Maven, quiet; the whole output is told when it fails. A second try outlives one bad download.
+
+    Its repository is ours as well: nothing outside the build folder is touched, nor is a home needed.
+    """
+    repository = cache_dir() / "maven"
     for last in (False, True):
         with open(log, "ab") as out:
-            code = subprocess.call(["mvn", "-q", "-B", *args], stdout=out, stderr=out,
-                                   stdin=subprocess.DEVNULL, timeout=900)
+            code = subprocess.call(["mvn", "-q", "-B", f"-Dmaven.repo.local={repository}", *args], stdout=out,
+                                   stderr=out, stdin=subprocess.DEVNULL, timeout=900)
         if code == 0:
             return
         if last:

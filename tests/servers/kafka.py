@@ -22,7 +22,7 @@ from .process import Child, Ended, wait_until
 from .wire import Admin, metadata
 
 DEFAULT_VERSION = "4.1.1"
-JVM = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xlog:cds=off",
+JVM = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Xshare:auto", "-Xlog:cds=off",
        "-Xlog:cds+dynamic=off", f"-Dlog4j2.configurationFile={HERE}/log4j2.properties",
        f"-Dlog4j.configuration=file:{HERE}/log4j.properties"]
 
@@ -39,11 +39,12 @@ COMMON = {
     "num.network.threads": 2,
     "num.io.threads": 2,
     "log.cleaner.dedupe.buffer.size": 8388608,
+    # A killed broker may register again only when its old session is over; 9 s by default.
+    "broker.session.timeout.ms": 3000,
+    "broker.heartbeat.interval.ms": 500,
 }
 
 SEVERAL = {
-    "broker.session.timeout.ms": 3000,
-    "broker.heartbeat.interval.ms": 500,
     "controller.quorum.election.timeout.ms": 500,
     "controller.quorum.fetch.timeout.ms": 1000,
     "unclean.leader.election.enable": "false",
@@ -178,7 +179,8 @@ class Broker:
     def spawn(self):
         """Starts the process; see Kafka.wait_ready."""
         self.child = Child(_java_argv(self.cluster.version, "kafka.Kafka", self.root / "server.properties",
-                                      options=self.cluster.jvm_options), self.log, cwd=self.root)
+                                      options=[*self.cluster.jvm_options, f"-Djava.io.tmpdir={self.root}"]),
+                           self.log, cwd=self.root)
 
     def start(self, timeout=60):
         """Starts it again on its folder and ports, and waits until it is in the cluster."""
