@@ -148,10 +148,13 @@ class Campaign:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.run_id = random.Random(f"{seed}/run").getrandbits(32)
+        # Small batches make many windows larger than one, which are then read in slices.
+        self.batch_rows_max = random.Random(f"{seed}/batch").choice([200, 1000, 5000])
         self.bench = Bench(self.folder, seed, "campaign")
         self.writers, self.shared, self.kinds = [], None, Counter()
         self.resolver = None
         self.stuck = 0
+        self.kept = False
         self.figures = {}
 
     def run(self):
@@ -183,7 +186,7 @@ class Campaign:
             bench.kafka.create_topic(topic, partitions)
         bench.pg_proxy, bench.kafka_proxy = bench.postgres.proxy, bench.kafka.proxy
         bench.relays = Fleet(self.folder, bench.name, bench.postgres.dsn(DATABASE, via_proxy=True),
-                             bench.kafka.bootstrap_via_proxy)
+                             bench.kafka.bootstrap_via_proxy, self.batch_rows_max)
         done = subprocess.run(bench.relays.command("migrate", "up"), capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"boxrelay migrate up: {done.stderr}")
@@ -264,7 +267,8 @@ class Campaign:
             "good": good, "seed": self.seed, "rows": judged.rows, "records": judged.records,
             "rows_wanted": self.rows_wanted, "faults": sum(self.kinds.values()), "fault_kinds": dict(self.kinds),
             "reached": dict(self.bench.notes), "transactions": dict(judged.transactions),
-            "outcomes": dict(judged.outcomes), **judged.counts, "longest_gap_s": judged.longest_gap_ms / 1000,
+            "outcomes": dict(judged.outcomes), "taken_back": judged.taken_back,
+            "batch_rows_max": self.batch_rows_max, **judged.counts, "longest_gap_s": judged.longest_gap_ms / 1000,
             "quiet_s": self.figures["quiet_s"], "stuck": self.stuck, "seconds": round(seconds),
             "relay_processes": len(self.bench.relays.instances), "own_exits": self.bench.relays.failed(),
             "versions": self.versions(), "machine": machine(), "examples": dict(judged.examples)}
@@ -280,8 +284,8 @@ class Campaign:
         return {"boxrelay": " ".join(relay.stdout.split()), "PostgreSQL": server, "Kafka": self.bench.kafka.version}
 
     def save_logs(self):
-        """The servers' logs beside the relays'; the folder stays."""
-        bench = self.bench
+        """The servers' logs beside the relays'; the folder, which is removed after a good run, stays."""
+        bench, self.kept = self.bench, True
         for server, paths in ((bench.postgres, ["log"]), (bench.kafka, [])):
             if server is None:
                 continue
@@ -300,6 +304,8 @@ class Campaign:
             if server is not None:
                 server.close()
         self.bench.log.close()
+        if not self.kept and not os.environ.get("BOXRELAY_KEEP"):
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def machine():
@@ -320,6 +326,8 @@ def summary(result):
         ("machine", result["machine"]),
         ("rows", f"{result['rows']} committed, {result['records']} records read"),
         ("transactions", listed(result["transactions"])), ("outcomes", listed(result["outcomes"])),
+        ("taken back", f"{result['taken_back']} asynchronous commits, by crashes of PostgreSQL"),
+        ("batches", f"of at most {result['batch_rows_max']} rows"),
         ("faults", f"{result['faults']}: {listed(result['fault_kinds'])}"), ("of these", listed(result["reached"])),
         *((name.replace("_", " "), result[name]) for name in (
             "lost", "duplicated", "phantom", "out_of_order", "unequal", "wrong_partition", "writers_disagree")),

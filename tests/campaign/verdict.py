@@ -27,8 +27,8 @@ class Verdict:
         self.counts = Counter({name: 0 for name in (
             "lost", "duplicated", "phantom", "out_of_order", "unequal", "wrong_partition", "writers_disagree")})
         self.examples = defaultdict(list)
-        self.rows = self.records = self.bytes_records = 0
-        self.longest_gap_ms = 0
+        self.rows = self.records = 0
+        self.longest_gap_ms = self.taken_back = 0
 
     def add(self, what, example):
         """One more."""
@@ -141,6 +141,8 @@ def check_logs(verdict, rows, transactions, resolved):
     for place, (kind, _, kept, outcome) in transactions.items():
         certain = outcome == "committed" and place[0] % 2 == 0 or resolved.get(place) == "commit"
         nothing = outcome == "rolled_back" or resolved.get(place) == "rollback"
+        if outcome == "committed" and kept and not there[place]:
+            verdict.taken_back += 1
         allowed = {kept} if certain else {0} if nothing else {0, kept}
         if there[place] not in allowed:
             verdict.add("writers_disagree", f"writer {place[0]} transaction {place[1]} ({kind}, {outcome}, "
