@@ -302,20 +302,27 @@ static enum error_class fail_with(struct producer *producer, int code, const cha
 }
 
 /*
- * Why the transaction was spoiled, where only purge codes or _STATE are told: a second begin_transaction does nothing
- * to an open transaction, and to a spoiled one it answers with the reason (librdkafka 2.0.2, rdkafka_txnmgr.c,
- * rd_kafka_txn_require_states0).
+ * Why the transaction is spoiled, NO_ERROR while it is not, with the library's text: a second begin_transaction does
+ * nothing to an open transaction, and to a spoiled one it answers with the reason (librdkafka 2.0.2,
+ * rdkafka_txnmgr.c, rd_kafka_txn_require_states0).
  */
-static enum error_class fail_with_reason(struct producer *producer, int code, const char *what, struct error *error)
+static int ask_reason(struct producer *producer, char *text, size_t size)
 {
     rd_kafka_error_t *answer = rd_kafka_begin_transaction(producer->handle);
-    int reason = answer ? rd_kafka_error_code(answer) : RD_KAFKA_RESP_ERR_NO_ERROR;
-    bool told = answer && reason != RD_KAFKA_RESP_ERR__STATE && !kafka_error_is_purge(reason);
-    enum error_class class =
-        fail_with(producer, told ? reason : code, what, told ? rd_kafka_error_string(answer) : NULL, error);
-    if (answer)
-        rd_kafka_error_destroy(answer);
-    return class;
+    if (!answer)
+        return RD_KAFKA_RESP_ERR_NO_ERROR;
+    int reason = rd_kafka_error_code(answer);
+    snprintf(text, size, "%s", rd_kafka_error_string(answer));
+    rd_kafka_error_destroy(answer);
+    return reason == RD_KAFKA_RESP_ERR__STATE || kafka_error_is_purge(reason) ? RD_KAFKA_RESP_ERR_NO_ERROR : reason;
+}
+
+/* For codes that say little: purge codes, _STATE. */
+static enum error_class fail_with_reason(struct producer *producer, int code, const char *what, struct error *error)
+{
+    char text[REASON_TEXT_MAX] = "";
+    int reason = ask_reason(producer, text, sizeof text);
+    return fail_with(producer, reason ? reason : code, what, reason ? text : NULL, error);
 }
 
 enum error_class producer_begin(struct producer *producer, int64_t deadline_ms, struct error *error)
@@ -492,6 +499,14 @@ enum error_class producer_send(struct producer *producer, const struct record *r
     return class == ERROR_NONE ? send_to(producer, topic, record, error) : class;
 }
 
+/* A partition that may not be written spoils the transaction, but its records stay queued: flush alone would wait. */
+static enum error_class check_spoiled(struct producer *producer, struct error *error)
+{
+    char text[REASON_TEXT_MAX] = "";
+    int reason = ask_reason(producer, text, sizeof text);
+    return reason ? fail_with(producer, reason, "transaction", text, error) : ERROR_NONE;
+}
+
 /* [K9] In event mode flush does not return early on a failed delivery: look for one between slices. */
 static enum error_class flush(struct producer *producer, struct error *error)
 {
@@ -506,7 +521,9 @@ static enum error_class flush(struct producer *producer, struct error *error)
             return ERROR_NONE;
         if (code != RD_KAFKA_RESP_ERR__TIMED_OUT)
             return fail_with_reason(producer, code, "flush", error);
-        enum error_class class = check_time(producer, "flush", error);
+        enum error_class class = check_spoiled(producer, error);
+        if (class == ERROR_NONE)
+            class = check_time(producer, "flush", error);
         if (class != ERROR_NONE)
             return class;
     }

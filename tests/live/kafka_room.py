@@ -7,7 +7,8 @@ from pathlib import Path
 
 from servers.paths import BUILD, run_dir
 
-BUILD_DIR = Path(os.environ.get("BOXRELAY_BUILD_DIR") or BUILD / "debug")
+# The same build as the relay's that the other tests run.
+BUILD_DIR = Path(os.environ.get("TEST_BOXRELAY") or BUILD / "debug" / "boxrelay").parent
 
 
 def text(value):

@@ -13,6 +13,7 @@ import judge
 from proxy import END_TXN, PRODUCE
 from servers import Kafka, wait_until
 from servers.paths import new_dir
+from servers.wire import Connection, Writer
 from kafka_room import Driver
 
 
@@ -537,6 +538,47 @@ def test_wrong_passwords_certificates_and_rights_are_named():
         assert opened == ("config", "TRANSACTIONAL_ID_AUTHORIZATION_FAILED")
         assert ensured == ("config", "TOPIC_AUTHORIZATION_FAILED")
         assert polled in [("config", f"{what}_AUTHORIZATION_FAILED") for what in ("GROUP", "TOPIC")]
+
+
+def allow(kafka, user, resource, name, *operations):
+    """ACLs by CreateAcls v1: resource types, literal pattern, operations and "allow" by their protocol numbers."""
+    types = {"topic": 2, "group": 3, "transactional_id": 5}
+    numbers = {"read": 3, "write": 4, "describe": 8}
+    body = Writer()
+    body.array(operations, lambda operation: body.put("b", types[resource]).string(name).put("b", 3)
+               .string(f"User:{user}").string("*").put("bb", numbers[operation], 3))
+    with Connection(*kafka.brokers[0].address) as connection:
+        answer = connection.ask(30, 1, body)
+    answer.get("i")
+    assert answer.array(lambda: (answer.get("h"), answer.string())[0]) == [0] * len(operations)
+
+
+def test_a_topic_that_may_not_be_written_is_told_at_once():
+    """[K11] The records stay queued and flush would wait for them until the batch's deadline."""
+    jaas = ('org.apache.kafka.common.security.plain.PlainLoginModule required username="admin" password="a" '
+            'user_admin="a" user_bob="b";')
+    properties = {"sasl.enabled.mechanisms": "PLAIN", "listener.name.sasl.plain.sasl.jaas.config": jaas,
+                  "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+                  "super.users": "User:ANONYMOUS;User:admin"}
+    client = {"security.protocol": "sasl_plaintext", "sasl.mechanism": "PLAIN", "sasl.username": "bob",
+              "sasl.password": "b"}
+    with Kafka(properties=properties, extra_listeners={"SASL": "SASL_PLAINTEXT"}) as kafka, \
+            Driver(kafka.listener("SASL"), client) as d:
+        read, write = kafka.create_topic("may-describe"), kafka.create_topic("may-write")
+        allow(kafka, "bob", "transactional_id", "tx", "write", "describe")
+        allow(kafka, "bob", "topic", read, "describe")
+        allow(kafka, "bob", "topic", write, "describe", "write")
+        wait_until(lambda: d("open", "tx", 5000, 0, "-")["class"] == "none", 10, "the rights arrive")
+        assert d.ok("topic", write, 0)["bytes_max"] == 0  # no right to describe its configuration
+        d.ok("begin", 10000)
+        d.send(write, "k", "good")
+        d.ok("commit", 1)
+        d.ok("topic", read, 0)
+        d.ok("begin", 10000)
+        d.send(read, "k", "bad")
+        answer = d("commit", 1)
+        assert (answer["class"], answer["code"]) == ("config", "TOPIC_AUTHORIZATION_FAILED")
+        assert answer["ms"] < 2000
 
 
 # Three brokers
