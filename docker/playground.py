@@ -54,7 +54,7 @@ class Stopped(BaseException):
     """Ctrl-C, or a signal that means the same; no handler of failures on the way may take it."""
 
 
-BOLD, DIM, OFF = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() and "NO_COLOR" not in os.environ else ("",) * 3
+BOLD, OFF = ("\033[1m", "\033[0m") if sys.stdout.isatty() and "NO_COLOR" not in os.environ else ("", "")
 
 
 def say(text=""):
@@ -62,9 +62,15 @@ def say(text=""):
     print(text, flush=True)
 
 
-def step(title, text, seconds=None):
-    """One line of the list of steps."""
-    say(f"  {title:<10} {text}" + ("" if seconds is None else f" ({seconds:.1f} s)"))
+def begin(title):
+    """The left half of a step's line; when it began."""
+    print(f"  {title:<10} ", end="", flush=True)
+    return time.monotonic()
+
+
+def done(text, begun):
+    """The right half, once it was seen to work."""
+    say(f"{text} ({time.monotonic() - begun:.1f} s)")
 
 
 def head(text):
@@ -95,16 +101,16 @@ class Playground:
     def start_servers(self):
         """Both at once; the first start of a checkout fetches Kafka's jars."""
         if not (REPO / "build" / "cache" / "kafka-4.1.1").exists():
-            step("kafka", "fetching its jars from Maven Central, once")
-        begin = time.monotonic()
+            say("  kafka      fetching its jars from Maven Central, once: a minute or two")
+        begun = begin("servers")
         self.postgres, self.kafka = Postgres(), Kafka()
-        with ThreadPoolExecutor(2) as pool:
-            for started in [pool.submit(server.start) for server in (self.postgres, self.kafka)]:
+        with ThreadPoolExecutor(3) as pool:
+            for started in [pool.submit(work) for work in (self.postgres.start, self.kafka.start, judge.prepare)]:
                 started.result()
         self.postgres.create_database("orders")
         self.kafka.create_topic(TOPIC, 3)
-        step("servers", f"PostgreSQL {self.postgres.version} on 127.0.0.1:{self.postgres.port}, "
-             f"Kafka {self.kafka.version} on {self.kafka.bootstrap}", time.monotonic() - begin)
+        done(f"PostgreSQL {self.postgres.version} on 127.0.0.1:{self.postgres.port}, "
+             f"Kafka {self.kafka.version} on {self.kafka.bootstrap}", begun)
 
     def configure(self):
         """The configuration; another port for health and metrics if the usual one is taken."""
@@ -119,25 +125,26 @@ class Playground:
 
     def boxrelay(self, *words, codes=(0,)):
         """Runs a command to its end; its output."""
-        done = subprocess.run([BOXRELAY, *words, "--config", self.config], capture_output=True, text=True,
+        ended = subprocess.run([BOXRELAY, *words, "--config", self.config], capture_output=True, text=True,
                               timeout=PATIENCE_S, check=False, stdin=subprocess.DEVNULL, env=ENVIRONMENT)
-        if done.returncode not in codes:
-            raise Failed(f"boxrelay {' '.join(words)} ended with exit code {done.returncode}:\n"
-                         f"{done.stdout}{done.stderr}", "this is a bug of the playground or of boxrelay: please report it")
-        return done.stdout
+        if ended.returncode not in codes:
+            raise Failed(f"boxrelay {' '.join(words)} ended with exit code {ended.returncode}:\n"
+                         f"{ended.stdout}{ended.stderr}", "please report it")
+        return ended.stdout
 
     def migrate(self):
         """Schema relay, by the program itself."""
-        step("schema", "boxrelay migrate up: " + ", ".join(self.boxrelay("migrate", "up").strip().splitlines()))
+        begun = begin("schema")
+        done("boxrelay migrate up: " + ", ".join(self.boxrelay("migrate", "up").strip().splitlines()), begun)
 
     def start_relay(self):
         """boxrelay run, until it leads the outbox."""
-        begin = time.monotonic()
+        begun = begin("relay")
         log = run_dir() / "relay.log"
         self.relay = Child([BOXRELAY, "run", "--config", self.config], log,
                            env={**ENVIRONMENT, "BOXRELAY_LOG_FORMAT": "text"})
         self.seen("the relay to be ready", lambda: self.fetch("/health/ready") and self.leads())
-        step("relay", f"boxrelay run: ready on http://{self.http}", time.monotonic() - begin)
+        done(f"boxrelay run: ready on http://{self.http}", begun)
 
     def seen(self, what, condition):
         """Waits for it; a relay that has ended is a failure at once."""
@@ -148,8 +155,8 @@ class Playground:
         try:
             value = wait_until(look, PATIENCE_S, what, interval=0.1)
         except Timeout as error:
-            raise Failed(f"waited {PATIENCE_S} s for {what}, in vain ({error})", "read the end of the relay's log below\n"
-                         + self.relay.log_tail(10)) from error
+            raise Failed(f"waited {PATIENCE_S} s for {what}, in vain ({error})",
+                         "read the end of the relay's log below\n" + self.relay.log_tail(10)) from error
         if value == "ended":
             raise Failed(f"the relay ended with exit code {self.relay.returncode}",
                          "read the end of its log below\n" + self.relay.log_tail(10))
@@ -202,7 +209,8 @@ class Playground:
 
     def show_row(self, event):
         """The row as PostgreSQL has it."""
-        rows = self.postgres.query("SELECT xid::text, seq, topic, key, type, id::text FROM relay.outbox", database="orders")
+        rows = self.postgres.query("SELECT xid::text, seq, topic, key, type, id::text FROM relay.outbox",
+                                   database="orders")
         if [row[5] for row in rows] != [event]:
             raise Failed(f"relay.outbox holds {len(rows)} rows, not the one that was committed", "please report it")
         head("The row in relay.outbox")
@@ -259,7 +267,7 @@ class Playground:
         """About ten orders a second, and a line about them."""
         head("Sample traffic until Ctrl-C")
         terminal = sys.stdout.isatty()
-        begin, next_line, written = time.monotonic(), 0.0, 1
+        begun, next_line, written = time.monotonic(), 0.0, 1
         for number in itertools.count(2):
             order = {"id": f"order-{number}", "customer": random.choice(("Ada", "Grace", "Edsger", "Barbara")),
                      "total": round(random.uniform(1, 500), 2)}
@@ -270,7 +278,7 @@ class Playground:
             if not self.relay.alive:
                 raise Failed(f"the relay ended with exit code {self.relay.returncode}",
                              "read the end of its log below\n" + self.relay.log_tail(10))
-            now = time.monotonic() - begin
+            now = time.monotonic() - begun
             if now >= next_line:
                 line = f"    {written} orders written, {self.published()} published"
                 print(f"\r{line}" if terminal else line, end="" if terminal else "\n", flush=True)
@@ -332,6 +340,8 @@ def main():
         code = 1 if once else 0
     except Failed as error:
         print(f"\nplayground: {error}\n  what to do: {error.next_step}", file=sys.stderr)
+    except BrokenPipeError:  # nobody reads any more, as behind | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:  # pylint: disable=broad-except
         print(f"\nplayground: {error}\n  what to do: the logs are in {short(run_dir())} while it runs with "
               "BOXRELAY_KEEP=1 in the environment", file=sys.stderr)

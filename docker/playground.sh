@@ -46,12 +46,14 @@ for argument in "$@"; do
     esac
 done
 
-[ -r /etc/debian_version ] || fail "this is no Debian" "run it on Debian 12 or 13, or build by hand as docs/contributing.md says"
+[ -r /etc/debian_version ] ||
+    fail "this is no Debian" "run it on Debian 12 or 13, or build by hand as docs/contributing.md says"
 cd "$here"
 mkdir -p build || fail "cannot write to $here/build" "run it as the owner of the checkout"
 
 printf 'boxrelay playground\n\n'
-tests/install.sh build || fail "the packages it needs are not there" "see above; without root, let somebody run: tests/install.sh build"
+tests/install.sh build ||
+    fail "the packages it needs are not there" "see above; without root, let somebody run: tests/install.sh build"
 step build bash -c 'cmake --preset release && cmake --build --preset release --target boxrelay'
 printf 'build/release/boxrelay (%s s)\n' "$step_seconds"
 exec /usr/bin/python3 docker/playground.py $once

@@ -84,6 +84,11 @@ def _classes():
     return build_once(f"judge-jar-{digest}", compile_all) / "judge.jar"
 
 
+def prepare():
+    """Compiles the programs now, rather than at the first reading."""
+    _classes()
+
+
 class _Java(Child):
     """One run of a program. The first that ends by itself leaves an AppCDS archive, which halves
     the start of the later ones (a test reads many times)."""
