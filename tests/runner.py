@@ -19,7 +19,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
-PRESETS = ("release", "debug", "asan", "tsan")
+PRESETS = ("release", "clang", "debug", "asan", "tsan")
 UNIT_PRESETS = ("debug", "asan", "tsan")
 UNIT_SECONDS_MAX = 600
 BUILD_SECONDS_MAX = 1200
