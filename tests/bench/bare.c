@@ -80,15 +80,15 @@ static void serve(rd_kafka_t *producer)
     rd_kafka_queue_destroy(queue);
 }
 
-static void produce(rd_kafka_t *producer, rd_kafka_topic_t *topic, const char *key, const char *value, size_t size)
+static void produce(rd_kafka_t *producer, rd_kafka_topic_t *topic, const char *key, char *value, size_t size)
 {
     rd_kafka_headers_t *headers = rd_kafka_headers_new(2);
     rd_kafka_header_add(headers, "id", -1, "00000000-0000-0000-0000-000000000000", 36);
     rd_kafka_header_add(headers, "relay", -1, "00000000/1", 10);
     for (;;) {
-        rd_kafka_resp_err_t code = rd_kafka_producev(producer, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_KEY(key, strlen(key)),
-                                                     RD_KAFKA_V_VALUE((void *)(uintptr_t)value, size),
-                                                     RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
+        rd_kafka_resp_err_t code =
+            rd_kafka_producev(producer, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_KEY(key, strlen(key)),
+                              RD_KAFKA_V_VALUE(value, size), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
         if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
             return;
         if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL)
