@@ -327,22 +327,40 @@ class Postgres:
         if reload:
             self.query("SELECT pg_reload_conf()")
 
-    def base_backup(self, target, *options):
-        """pg_basebackup of this cluster into target (a folder below a path its user can enter)."""
-        _run([self._client("pg_basebackup"), "-D", target, "-h", self.socket_dir, "-p", self.port, "-U",
-              SUPERUSER, "-c", "fast", "-X", "stream", "--no-sync", *options])
+    def base_backup(self, target):
+        """A copy of this running cluster into target (a folder below a path its user can enter).
 
-    def _client(self, name):
-        """Debian's client programs; the Maven jars have none of them. The newest speaks to all."""
-        own = self.bin / name
-        found = sorted(DEBIAN.glob(f"*/bin/{name}"), key=lambda path: int(path.parts[-3]))
-        return own if own.exists() else found[-1]
+        By pg_basebackup, or where that is older than the server and refuses (the Maven jars have no
+        clients), by the steps of "Making a Base Backup Using the Low Level API" in PostgreSQL's manual.
+        """
+        program = self.bin / "pg_basebackup"
+        if program.exists() or self.version < default_version():
+            program = program if program.exists() else DEBIAN / str(default_version()) / "bin/pg_basebackup"
+            _run([program, "-D", target, "-h", self.socket_dir, "-p", self.port, "-U", SUPERUSER, "-c", "fast",
+                  "-X", "stream", "--no-sync"])
+        else:
+            self._copy_running(target)
+
+    def _copy_running(self, target):
+        """What pg_basebackup does, for servers from 15 on; the copied pg_wal holds what was written so far."""
+        connection = self.connect()
+        cursor = connection.cursor()
+        cursor.execute("SELECT pg_backup_start('base', true)")
+        subprocess.run(["cp", "-a", self.data, target], check=False, capture_output=True)  # files may vanish
+        cursor.execute("SELECT labelfile FROM pg_backup_stop(false)")
+        (target / "backup_label").write_text(cursor.fetchone()[0])
+        connection.close()
+        for name in ("postmaster.pid", "postmaster.opts"):
+            (target / name).unlink(missing_ok=True)
+        subprocess.run(["cp", "-a", f"{self.data}/pg_wal/.", target / "pg_wal"], check=False, capture_output=True)
+        _own(target)
 
     def standby(self, sync=False, name=None, settings=None):
         """A streaming standby, started and connected; sync: commits here wait for it from now on."""
         name = name or f"standby_{uuid.uuid4().hex[:6]}"
         other = Postgres(self.version, {**self.settings, **(settings or {})}, name)
-        self.base_backup(other.data, "-R")
+        self.base_backup(other.data)
+        (other.data / "standby.signal").touch()
         with open(other.data / "postgresql.auto.conf", "a", encoding="utf-8") as out:
             out.write(f"primary_conninfo = 'host={HOST} port={self.port} user={SUPERUSER} "
                       f"application_name={name}'\n")
