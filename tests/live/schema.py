@@ -29,7 +29,8 @@ class Schema:
 
     def connect(self, user="postgres", autocommit=True, **options):
         """A connection, closed after the test."""
-        connection = self.server.connect(self.name, user=user, autocommit=autocommit, **options)
+        connection = self.server.connect(self.name, user=user, autocommit=autocommit,
+                                         options="-c lock_timeout=30s", **options)
         self._connections.append(connection)
         return connection
 
@@ -56,7 +57,8 @@ class Schema:
         return done.stderr
 
     def disconnect(self):
-        """Ends its sessions, and what they hold."""
+        """Ends its sessions, and what they hold; by the server, since one may be waiting in another thread."""
+        self.server.kill_backends(database=self.name)
         while self._connections:
             self._connections.pop().close()
 

@@ -62,7 +62,7 @@ def test_migrations_are_numbered_without_gaps(number, file):
 SHAPE = """
 SELECT c.relname, c.relkind::text, c.reloptions::text, c.relacl::text, obj_description(c.oid)
     FROM pg_class c WHERE relnamespace = 'relay'::regnamespace
-UNION ALL SELECT attrelid::regclass::text, attname, format_type(atttypid, atttypmod) || attnotnull || attcompression,
+UNION ALL SELECT attrelid::regclass::text, attname, format_type(atttypid, atttypmod) || attnotnull::text || attcompression::text,
         attacl::text, pg_get_expr(adbin, adrelid)
     FROM pg_attribute a LEFT JOIN pg_attrdef d ON adrelid = attrelid AND adnum = attnum
     WHERE attnum > 0 AND attrelid::regclass::text LIKE 'relay.%%'
@@ -241,6 +241,7 @@ def test_drop_refuses_while_something_is_unpublished(migrated):
     assert migrated.refused("SELECT relay.drop_outbox('main')") == said
     writer = migrated.connect(autocommit=False)
     rows(writer, "SELECT relay.publish('t', 'k', 'open')")
+    migrated.run("SELECT relay.publish('t', 'k', 'a later one, so that the open one is in the list of the snapshot')")
     know(migrated)
     writer.commit()
     assert migrated.refused("SELECT relay.drop_outbox('main')") == said
