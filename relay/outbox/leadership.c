@@ -143,6 +143,9 @@ static int64_t look(struct leadership *leadership, int32_t partitions)
         }
     }
     report(leadership, &error);
+    /* Another member has our instance_id: this handle is dead, a later one may be let in when the other has gone. */
+    if (class == ERROR_INTEGRITY && strcmp(error.code, "FENCED_INSTANCE_ID") == 0)
+        leave(leadership);
     leadership->attempt = class ? leadership->attempt + 1 : 0;
     if (leadership->group || !class)
         return 0;

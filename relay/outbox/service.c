@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "service_internal.h"
 
 void outbox_stream_defaults(struct outbox_stream_options *options)
@@ -57,6 +58,9 @@ enum error_class outbox_service_start(const struct outbox_service_options *optio
     if (!service)
         return error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for the outbox service");
     service->options = *options;
+    const char *warning = kafka_scram_warning(options->kafka);
+    if (warning)
+        log_warn(warning);
     if (!init(service) || pthread_create(&service->registry, NULL, registry_run, service) != 0)
         goto fail;
     if (pthread_create(&service->leadership, NULL, leadership_run, service) != 0) {

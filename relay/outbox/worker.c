@@ -189,6 +189,8 @@ static bool waiting(const struct worker *worker)
 static void wait_once(struct worker *worker)
 {
     show_state(worker);
+    if (worker->producer)
+        producer_idle(worker->producer);
     if (wait_for_command(worker))
         return;
     int64_t now_ms = clock_monotonic_ms();

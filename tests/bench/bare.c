@@ -80,7 +80,7 @@ static void serve(rd_kafka_t *producer)
     rd_kafka_queue_destroy(queue);
 }
 
-static void produce(rd_kafka_t *producer, rd_kafka_topic_t *topic, const char *key, char *value, size_t size)
+static void produce(rd_kafka_t *producer, rd_kafka_topic_t *topic, char *key, char *value, size_t size)
 {
     rd_kafka_headers_t *headers = rd_kafka_headers_new(2);
     rd_kafka_header_add(headers, "id", -1, "00000000-0000-0000-0000-000000000000", 36);
@@ -133,11 +133,11 @@ static void send_one_by_one(const char *bootstrap, const char *name, int count)
 {
     rd_kafka_t *producer = open_producer(bootstrap);
     rd_kafka_topic_t *topic = rd_kafka_topic_new(producer, name, NULL);
-    char value[KEY_TEXT];
+    char key[] = "k", value[KEY_TEXT];
     for (int i = 0; i < count; i++) {
         check(rd_kafka_begin_transaction(producer), "begin_transaction");
         int length = snprintf(value, sizeof value, "%lld", (long long)now_us(CLOCK_REALTIME));
-        produce(producer, topic, "k", value, (size_t)length);
+        produce(producer, topic, key, value, (size_t)length);
         commit(producer);
     }
     rd_kafka_topic_destroy(topic);
