@@ -113,19 +113,14 @@ static void add_stream(struct outbox_service *service, const struct catalog_stre
     pthread_mutex_unlock(&service->lock);
 }
 
-/*
- * An operator paused, resumed or rebased. A rebase is over before we look, and a worker that only waits or polls would
- * keep its old position for ever: the pause in between makes it let go of it and read back.
- */
+/* An operator paused, resumed or rebased: the worker looks again. */
 static void tell_change(struct service_stream *slot, const struct catalog_stream *stream)
 {
     if (slot->stream.generation == stream->generation && slot->stream.paused == stream->paused)
         return;
     slot->stream = *stream;
+    worker_send(slot->worker, stream->paused ? PUBLISHER_PAUSE : PUBLISHER_RESUME);
     worker_send(slot->worker, PUBLISHER_WAKE);
-    worker_send(slot->worker, PUBLISHER_PAUSE);
-    if (!stream->paused)
-        worker_send(slot->worker, PUBLISHER_RESUME);
 }
 
 /* Streams that were dropped: their workers end; the slot goes when the thread has. */

@@ -57,6 +57,9 @@ static void log_failure(struct worker *worker, enum publisher_state during)
     enum log_level level = error->class >= ERROR_POISON ? LOG_ERROR : LOG_WARN;
     if (strcmp(error->code, "STOPPING") == 0)
         return;
+    /* Looked for every few seconds, perhaps for days: said more and more rarely. */
+    if (worker->topic_missing && (publisher->attempt & (publisher->attempt - 1)) != 0)
+        level = LOG_DEBUG;
     log_write(level, error->text,
               (struct log_field[]){LOG_STR("stream", worker->stream.name),
                                    LOG_STR("during", publisher_state_name(during)),
@@ -86,8 +89,11 @@ static void forget_refusal(struct worker *worker)
 
 static void obey(struct worker *worker, enum publisher_command command)
 {
-    if (command == PUBLISHER_WAKE)
+    if (command == PUBLISHER_WAKE || command == PUBLISHER_RESUME)
         forget_refusal(worker);
+    /* A rebase's pause is over before anybody looks; without it a worker that waits would keep its old position. */
+    if (command == PUBLISHER_RESUME)
+        let_go(worker, publisher_command(&worker->publisher, PUBLISHER_PAUSE, clock_monotonic_ms()));
     let_go(worker, publisher_command(&worker->publisher, command, clock_monotonic_ms()));
     show_state(worker);
 }

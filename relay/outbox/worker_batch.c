@@ -72,7 +72,7 @@ static enum error_class explain_row(struct worker *worker, const struct row *row
     uuid_format(&row->id, id);
     const char *again = worker->topic_missing ? "the stream waits for the topic and looks every few seconds"
                                               : "the stream waits and tries again each minute";
-    error_prefix(error, "row with seq %" PRId64 ", id %s, for topic \"%s\" can not be published", row->seq, id,
+    error_prefix(error, "row with seq %" PRId64 ", id %s, for topic \"%s\" cannot be published", row->seq, id,
                  row->topic);
     memcpy(hint, error->hint, sizeof hint);
     return error_hint(error, "%s%s%s; or give up every unpublished row: boxrelay rebase %s --to now", hint,

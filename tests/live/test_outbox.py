@@ -109,6 +109,18 @@ def test_unknown_topic_waits_for_its_creation(relay, database, kafka, topic):
     assert values(kafka, missing) == values(kafka, there) == ["0"]
 
 
+def test_rebase_frees_a_relay_that_waits(relay, database, kafka, topic):
+    """The running relay takes the operator's choice up by itself, though it never wrote a tick meanwhile."""
+    insert(database, f"never-{topic(1)}", 1)
+    relay.start()
+    relay.wait_log("UNKNOWN_TOPIC")
+    done = relay.command("rebase", "outbox/main", "--to", "now")
+    assert done.returncode == 0, done.stderr
+    name = topic(1)
+    insert(database, name, 3)
+    wait_until(lambda: values(kafka, name) == numbers(3), "what was written after the rebase")
+
+
 @pytest.mark.parametrize("case", ["too_large", "partition", "reserved", "no_key"])
 def test_poison_stops_only_its_stream(relay, database, kafka, topic, case):
     """Rows before it go out, it stops the stream loudly with the way out; the other outbox flows."""
@@ -125,7 +137,7 @@ def test_poison_stops_only_its_stream(relay, database, kafka, topic, case):
     database.query("SELECT relay.create_outbox('flows')")
     database.query("INSERT INTO relay.outbox_flows (topic, key, payload) VALUES (%s, 'a', '0')", (other,))
     with relay:
-        line = relay.wait_log("can not be published")
+        line = relay.wait_log("cannot be published")
         assert "rebase outbox/main --to now" in line["hint"] and line["stream"] == "outbox/main"
         assert "seq 4" in line["msg"]
         wait_until(lambda: relay.metric("boxrelay_outbox_published_total", stream="outbox/flows") == 1, "the other")
