@@ -118,11 +118,11 @@ class Bench:
         """How far read_committed readers of the topics can see, summed."""
         return sum(self.kafka.admin.offsets("three", timeout=2).values())
 
-    def wait_progress(self, timeout):
-        """Until something more is published; False after the time-out."""
+    def wait_progress(self, timeout, idle=lambda: False):
+        """Until something more is published, or the writers are idle; False after the time-out."""
         try:
             before = wait_until(lambda: (self.published(),), timeout, "offsets")[0]
-            wait_until(lambda: self.published() > before, timeout, "progress", interval=0.1)
+            wait_until(lambda: idle() or self.published() > before, timeout, "progress", interval=0.1)
             return True
         except Timeout:
             return False
@@ -216,6 +216,10 @@ class Campaign:
         """Rows that the writers know to be committed."""
         return sum(self.shared.get(2 * number + 1) for number in range(WRITERS))
 
+    def idle(self):
+        """Whether every writer has written its share, so that there may be nothing to publish."""
+        return all(self.shared.get(2 * number + 1) >= self.shared.get(2 * number) for number in range(WRITERS))
+
     def break_things(self):
         """The schedule. Most faults come when publishing has gone on since the last; some follow at once."""
         bench = self.bench
@@ -224,7 +228,7 @@ class Campaign:
             own = random.Random(f"{self.seed}/fault/{number}")
             self.allow(number)
             bench.pause(own.choice([0, own.uniform(0, 1.5)]))
-            if own.random() < 0.7 and not bench.wait_progress(90):
+            if own.random() < 0.7 and not bench.wait_progress(90, self.idle):
                 self.stuck += 1
                 bench.say("    nothing was published for 90 s")
             bench.say(f"{number + 1:4} {fault.__name__}")

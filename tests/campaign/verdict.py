@@ -4,6 +4,7 @@ The table is the truth for what was committed: what a crash took back from an as
 not in it, and must not be in Kafka either. The writers' logs are compared with the table as well, so
 that a campaign whose tables lie is noticed.
 """
+import bisect
 import json
 import re
 from collections import Counter, defaultdict
@@ -15,7 +16,8 @@ from . import workload
 OWN_HEADERS = ("id", "type", "relay")
 ROWS = """
 SELECT uuid_send(id), topic, coalesce(key_bytes, convert_to(key, 'UTF8')),
-       encode(sha256(coalesce(payload_bytes, convert_to(payload, 'UTF8'))), 'hex'), type, headers, partition
+       encode(sha256(coalesce(payload_bytes, convert_to(payload, 'UTF8'))), 'hex'), type, headers, partition,
+       (extract(epoch FROM created_at) * 1000)::bigint
 FROM {table}"""
 EXAMPLES_MAX = 10
 
@@ -44,11 +46,11 @@ class Verdict:
 
 class Row:
     """A row of a table, and where it was seen."""
-    __slots__ = ("outbox", "topic", "key", "value", "type", "headers", "partition", "seen")
+    __slots__ = ("outbox", "topic", "key", "value", "type", "headers", "partition", "written_ms", "seen")
 
     def __init__(self, outbox, columns):
         self.outbox, self.seen = outbox, None
-        self.topic, self.key, self.value, self.type, self.headers, self.partition = columns
+        self.topic, self.key, self.value, self.type, self.headers, self.partition, self.written_ms = columns
         self.key = None if self.key is None else bytes(self.key)
 
 
@@ -118,8 +120,17 @@ def compare(verdict, rows, records):
     for identity, row in rows.items():
         if row.seen is None:
             verdict.add("lost", f"{row.outbox} {workload.origin(identity)} topic {row.topic} key {row.key!r}")
-    times.sort()
-    verdict.longest_gap_ms = max((b - a for a, b in zip(times, times[1:])), default=0)
+    verdict.longest_gap_ms = longest_gap(sorted(times), sorted(row.written_ms for row in rows.values()))
+
+
+def longest_gap(published, written):
+    """The longest time without a record though a row was there: from the last record, or the first row after it."""
+    longest = 0
+    for before, after in zip(published, published[1:]):
+        at = bisect.bisect_right(written, before)
+        if at < len(written) and written[at] < after:
+            longest = max(longest, after - written[at])
+    return longest
 
 
 def read_logs(paths):
