@@ -49,8 +49,9 @@ void session_close(struct session **session);
 /* Server version as libpq has it: 150008 is 15.8. */
 int session_server_version(const struct session *session);
 
-/* System identifier, database oid, timeline and whether the server is a standby, as of now. */
-MUST_CHECK enum error_class session_identity(struct session *session, struct database_identity *out, bool *in_recovery,
+/* System identifier, database oid and timeline, as of now. RECONNECT with code "STANDBY" where nothing can be written.
+ */
+MUST_CHECK enum error_class session_identity(struct session *session, struct database_identity *out,
                                              struct error *error);
 
 /* Class of a SQLSTATE ("40001"), the one mapping; NULL (no SQLSTATE: the connection itself) is RECONNECT. */

@@ -51,13 +51,10 @@ static enum error_class find_stream(struct rebase *rebase, struct error *error)
 {
     const struct session_options options = {.conninfo = rebase->service->conninfo,
                                             .application_name = "boxrelay/rebase"};
-    bool in_recovery;
     size_t count;
     if (session_open(&options, &rebase->session, error) || migrate_check(rebase->session, error) ||
-        session_identity(rebase->session, &rebase->database, &in_recovery, error))
+        session_identity(rebase->session, &rebase->database, error))
         return error->class;
-    if (in_recovery)
-        return error_set(error, ERROR_RECONNECT, "STANDBY", "PostgreSQL is a standby; rebase works on the primary");
     if (catalog_claim(rebase->session, rebase->service->name, error) ||
         catalog_streams(rebase->session, rebase->streams, OUTBOX_STREAMS_MAX, &count, error))
         return error->class;

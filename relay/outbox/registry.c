@@ -65,14 +65,8 @@ static enum error_class check_schema(struct registry *registry, struct error *er
 static enum error_class check_identity(struct registry *registry, struct error *error)
 {
     struct database_identity identity;
-    bool in_recovery;
-    if (session_identity(registry->session, &identity, &in_recovery, error))
+    if (session_identity(registry->session, &identity, error))
         return error->class;
-    if (in_recovery) {
-        error_set(error, ERROR_RECONNECT, "STANDBY",
-                  "PostgreSQL is a standby; outboxes are published from the primary");
-        return error_hint(error, "add target_session_attrs=read-write and all hosts to \"postgres\"");
-    }
     return catalog_claim(registry->session, registry->service->options.name, error);
 }
 

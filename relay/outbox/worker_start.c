@@ -29,17 +29,11 @@ enum error_class worker_connect(struct worker *worker)
     const struct session_options options = {.conninfo = worker->service->conninfo,
                                             .application_name = worker->application_name,
                                             .stop = &worker->session_stop};
-    bool in_recovery;
     worker->has_last_full = false;
     if (!worker->session && session_open(&options, &worker->session, error))
         return error->class;
-    if (session_identity(worker->session, &worker->database, &in_recovery, error))
+    if (session_identity(worker->session, &worker->database, error))
         return error->class;
-    if (in_recovery) {
-        error_set(error, ERROR_RECONNECT, "STANDBY",
-                  "PostgreSQL is a standby; outboxes are published from the primary");
-        return error_hint(error, "add target_session_attrs=read-write and all hosts to \"postgres\"");
-    }
     if (catalog_claim(worker->session, worker->service->name, error) ||
         tick_ring_read(worker->session, &worker->stream.uuid, &worker->ring, error))
         return error->class;

@@ -70,18 +70,17 @@ enum error_class catalog_claim(struct session *session, const char *name, struct
     return error_hint(error, "correct \"name\" or \"postgres\"; to rename: UPDATE relay.identity SET name = NULL");
 }
 
-enum error_class session_identity(struct session *session, struct database_identity *out, bool *in_recovery,
-                                  struct error *error)
+enum error_class session_identity(struct session *session, struct database_identity *out, struct error *error)
 {
     PGresult *result;
     if (session_exec(session, sql_identity, 0, NULL, &result, error))
         return error->class;
     out->system_identifier = (uint64_t)strtoll(PQgetvalue(result, 0, 0), NULL, 10);
     out->database_oid = (uint32_t)strtoul(PQgetvalue(result, 0, 1), NULL, 10);
-    *in_recovery = strcmp(PQgetvalue(result, 0, 2), "t") == 0;
+    bool standby = strcmp(PQgetvalue(result, 0, 2), "t") == 0;
     out->timeline = (uint32_t)strtoul(PQgetvalue(result, 0, 3), NULL, 16);
     PQclear(result);
-    return ERROR_NONE;
+    return standby ? session_fail_standby(error) : ERROR_NONE;
 }
 
 enum error_class catalog_state_write(struct session *session, const struct catalog_state *state, struct error *error)

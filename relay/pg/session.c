@@ -257,6 +257,12 @@ enum error_class session_commit(struct session *session, struct error *error)
     return ERROR_NONE;
 }
 
+enum error_class session_fail_standby(struct error *error)
+{
+    error_set(error, ERROR_RECONNECT, "STANDBY", "PostgreSQL is a standby; outboxes are published from the primary");
+    return error_hint(error, "add target_session_attrs=read-write and all hosts to \"postgres\"");
+}
+
 void session_rollback(struct session *session)
 {
     struct error ignored;

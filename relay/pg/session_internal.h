@@ -32,6 +32,9 @@ MUST_CHECK enum error_class session_next(struct session *session, PGresult **row
 /* COMMIT that counts only with the tag "COMMIT" and without a WARNING [T2]. RECREATE otherwise. */
 MUST_CHECK enum error_class session_commit(struct session *session, struct error *error);
 
+/* What a session on a standby is told: RECONNECT, the primary may be reached next time. */
+enum error_class session_fail_standby(struct error *error);
+
 /* Best effort: a session that cannot roll back is broken and fails at its next use. */
 void session_rollback(struct session *session);
 

@@ -325,9 +325,7 @@ enum error_class batch_begin(struct session *session, const struct uuid *stream,
         error_set(error, ERROR_CONFIG, "NOT_REGISTERED", "this outbox is not registered any more");
         class = error_hint(error, "it was dropped, or made anew: SELECT * FROM relay.status");
     } else if (strcmp(PQgetvalue(result, 0, 1), "t") == 0) {
-        error_set(error, ERROR_RECONNECT, "STANDBY",
-                  "PostgreSQL is a standby; outboxes are published from the primary");
-        class = error_hint(error, "add target_session_attrs=read-write and all hosts to \"postgres\"");
+        class = session_fail_standby(error);
     } else if (!snapshot_parse(PQgetvalue(result, 0, 0), (size_t)PQgetlength(result, 0, 0), snapshot)) {
         class =
             error_set(error, ERROR_INTEGRITY, "SNAPSHOT_TOO_LARGE",
