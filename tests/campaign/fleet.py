@@ -11,8 +11,8 @@ from . import workload
 
 
 def binary():
-    """BOXRELAY_BINARY, else the release build, else the debug one."""
-    named = os.environ.get("BOXRELAY_BINARY")
+    """TEST_BOXRELAY, else the release build, else the debug one."""
+    named = os.environ.get("TEST_BOXRELAY")
     found = [Path(named)] if named else [BUILD / kind / "boxrelay" for kind in ("release", "debug")]
     for path in found:
         if path.exists():
