@@ -148,12 +148,14 @@ def test_producer_reused_after_abort(stage, postgres, kafka_proxy):
     relay = scene.start(via_proxy=True)
     writer = scene.begin()
     writer.cursor().execute("SELECT FROM relay.tick FOR UPDATE")  # the tick has to wait
-    lost = kafka_proxy.drop_response(api_key=PRODUCE, contains=scene.topic.encode())
+    kafka_proxy.refuse()  # no second try
+    kafka_proxy.cut_response(api_key=PRODUCE, contains=scene.topic.encode())
     scene.insert("a")
-    lost.wait_hit()
     scene.wait_beyond(0, "read_uncommitted")
     scene.postgres.kill_backends("boxrelay/%/outbox/main", scene.database)
+    relay.wait_log("57P01")
     writer.rollback()
+    kafka_proxy.heal()
     scene.finish(relay)
     expect(scene, {"lost": ["a"]})
 
