@@ -238,6 +238,22 @@ def test_a_commit_without_an_answer_is_not_resumed(kafka, kafka_proxy, topic, dr
     assert values(kafka, name) == [b"unknown"]
 
 
+@pytest.mark.parametrize("planted", ["", "commit_resumed"])
+def test_a_late_answer_finds_nobody_waiting(kafka_proxy, topic, driver, planted):
+    """[K9] The answer comes after the one call's time-out: it is over by then. The planted bug still waits, resumed."""
+    name = topic()
+    d = driver({"BOXRELAY_COMMIT_TIMEOUT_MS": "1500", "BOXRELAY_PLANTED": planted}, via_proxy=True)
+    d.open(fresh(), topics=[name])
+    kafka_proxy.hold_response(api_key=END_TXN, ms=5000)
+    d.ok("begin", 10000)
+    d.send(name, "k", "late")
+    answer = d("commit", 1)
+    if planted:
+        assert answer["ms"] >= 3500, "resumed until the answer came"
+    else:
+        assert answer["class"] == "recreate" and answer["ms"] < 3500
+
+
 # Take-over
 
 def test_take_over_after_kill_with_an_open_transaction(kafka, topic, driver):
