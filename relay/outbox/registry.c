@@ -249,7 +249,8 @@ static enum error_class look_at_drain(struct registry *registry, struct error *e
                            error))
             return error->class;
     }
-    registry->states_at_ms = 0; /* a job that ends soon still leaves its state */
+    if (drained)
+        registry->states_at_ms = 0; /* a job that ends soon still leaves its state */
     if (drained && write_states(registry, error))
         return error->class;
     pthread_mutex_lock(&service->lock);
