@@ -34,7 +34,8 @@ enum {
 };
 
 struct record_header {
-    const char *name; /* NUL-terminated */
+    const char *name; /* need not be NUL-terminated */
+    size_t name_size;
     const void *value;
     size_t value_size;
 };

@@ -355,7 +355,8 @@ static rd_kafka_headers_t *make_headers(const struct record *record)
     rd_kafka_headers_t *headers = rd_kafka_headers_new(record->header_count);
     for (uint32_t i = 0; i < record->header_count; i++) {
         const struct record_header *header = &record->headers[i];
-        (void)rd_kafka_header_add(headers, header->name, -1, header->value, (ssize_t)header->value_size);
+        (void)rd_kafka_header_add(headers, header->name, (ssize_t)header->name_size, header->value,
+                                  (ssize_t)header->value_size);
     }
     return headers;
 }

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { OWN_HEADERS = 3 };
+#include "headers.h"
 
 void record_maker_init(struct record_maker *maker, const char *positions_topic, const struct uuid *stream, int64_t tick)
 {
@@ -23,36 +23,8 @@ void record_maker_fini(struct record_maker *maker)
 
 static void add_header(struct record *record, const char *name, const char *value, size_t size)
 {
-    record->headers[record->header_count++] = (struct record_header){.name = name, .value = value, .value_size = size};
-}
-
-/* A row's header of one of our names is left out: first-wins and last-wins readers then agree. */
-static bool name_is_ours(const char *name)
-{
-    return strcmp(name, "id") == 0 || strcmp(name, "type") == 0 || strcmp(name, "relay") == 0;
-}
-
-static enum error_class add_row_headers(struct record_maker *maker, const char *text, struct record *record,
-                                        struct error *error)
-{
-    json_error_t where;
-    const char *name;
-    json_t *value;
-    maker->headers = json_loads(text, JSON_ALLOW_NUL, &where);
-    if (!json_is_object(maker->headers))
-        return error_set(error, ERROR_POISON, "INVALID_HEADERS", "column headers is no JSON object: %s", where.text);
-    json_object_foreach(maker->headers, name, value)
-    {
-        if (name_is_ours(name))
-            continue;
-        if (!json_is_string(value))
-            return error_set(error, ERROR_POISON, "INVALID_HEADERS", "header \"%.100s\" is no string", name);
-        if (record->header_count + OWN_HEADERS >= RECORD_HEADERS_MAX)
-            return error_set(error, ERROR_POISON, "TOO_MANY_HEADERS", "more than %d headers",
-                             RECORD_HEADERS_MAX - OWN_HEADERS);
-        add_header(record, name, json_string_value(value), json_string_length(value));
-    }
-    return ERROR_NONE;
+    record->headers[record->header_count++] =
+        (struct record_header){.name = name, .name_size = strlen(name), .value = value, .value_size = size};
 }
 
 static enum error_class check_topic(const struct record_maker *maker, const char *topic, struct error *error)
@@ -74,7 +46,8 @@ enum error_class record_make(struct record_maker *maker, const struct row *row, 
     record->value_size = row->value_size;
     record->tag = row->seq;
     record->header_count = 0;
-    if (check_topic(maker, row->topic, error) || (row->headers && add_row_headers(maker, row->headers, record, error)))
+    if (check_topic(maker, row->topic, error) ||
+        (row->headers && headers_read(row->headers, &maker->headers, record, error)))
         return error->class;
     uuid_format(&row->id, maker->id);
     add_header(record, "id", maker->id, UUID_TEXT_SIZE - 1);

@@ -17,7 +17,7 @@ struct record_maker {
     const char *positions_topic; /* rows must not name it */
     char relay[32];              /* header "relay": first 8 hex digits of the stream uuid, "/", tick */
     char id[UUID_TEXT_SIZE];
-    json_t *headers; /* of the current row; its strings are borrowed by the record */
+    json_t *headers; /* of the current row where they were not plain; its strings are borrowed by the record */
 };
 
 void record_maker_init(struct record_maker *maker, const char *positions_topic, const struct uuid *stream,

@@ -74,13 +74,6 @@ void view_position(struct view *view, const struct position *position)
     pthread_mutex_unlock(&view->lock);
 }
 
-void view_committed(struct view *view)
-{
-    pthread_mutex_lock(&view->lock);
-    view->stream.transactions_committed++;
-    pthread_mutex_unlock(&view->lock);
-}
-
 static uint64_t *topic_counter(struct outbox_stream_view *stream, const char *topic)
 {
     for (size_t i = 0; i < stream->topic_count; i++)
@@ -94,18 +87,30 @@ static uint64_t *topic_counter(struct outbox_stream_view *stream, const char *to
     return &stream->topics[at].published;
 }
 
-void view_published(struct view *view, const char *topic, int64_t bytes, int64_t latency_ms)
+static void count_latency(struct outbox_stream_view *stream, int64_t latency_ms)
 {
     size_t bucket = 0;
     double seconds = latency_ms > 0 ? (double)latency_ms / 1000 : 0;
     while (bucket < OUTBOX_LATENCY_BUCKETS - 1 && seconds > outbox_latency_bounds[bucket])
         bucket++;
+    stream->latency_counts[bucket]++;
+    stream->latency_sum_seconds += seconds;
+}
+
+void view_committed(struct view *view, const struct row *rows, size_t count)
+{
+    int64_t now_ms = clock_unix_ms();
+    uint64_t *published = NULL;
     pthread_mutex_lock(&view->lock);
-    view->stream.published_rows++;
-    view->stream.published_bytes += (uint64_t)bytes;
-    view->stream.latency_counts[bucket]++;
-    view->stream.latency_sum_seconds += seconds;
-    ++*topic_counter(&view->stream, topic);
+    for (size_t i = 0; i < count; i++) {
+        if (i == 0 || strcmp(rows[i].topic, rows[i - 1].topic) != 0)
+            published = topic_counter(&view->stream, rows[i].topic);
+        ++*published;
+        view->stream.published_bytes += rows[i].key_size + rows[i].value_size;
+        count_latency(&view->stream, rows[i].created_ms ? now_ms - rows[i].created_ms : 0);
+    }
+    view->stream.published_rows += count;
+    view->stream.transactions_committed++;
     pthread_mutex_unlock(&view->lock);
 }
 

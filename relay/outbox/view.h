@@ -6,6 +6,7 @@
 
 #include "core/position.h"
 #include "outbox/service.h"
+#include "pg/window.h"
 
 struct view {
     pthread_mutex_t lock;
@@ -23,9 +24,8 @@ void view_recreated(struct view *view, enum error_class class, bool end_txn);
 void view_pending(struct view *view, int64_t rows, bool is_bound, int64_t oldest_age_ms);
 /* The position was read back, or advanced; clears the last error. */
 void view_position(struct view *view, const struct position *position);
-/* A committed batch; `latency_ms` and `topic` are of one row each. */
-void view_committed(struct view *view);
-void view_published(struct view *view, const char *topic, int64_t bytes, int64_t latency_ms);
+/* A committed batch of these rows. */
+void view_committed(struct view *view, const struct row *rows, size_t count);
 
 /* Thread: any. */
 void view_copy(struct view *view, struct outbox_stream_view *out);

@@ -286,17 +286,6 @@ enum error_class worker_tick(struct worker *worker)
     return write_tick(worker);
 }
 
-static void count_published(struct worker *worker)
-{
-    int64_t now_ms = clock_unix_ms();
-    for (size_t i = 0; i < worker->sendable; i++) {
-        const struct row *row = &worker->batch.rows[i];
-        view_published(&worker->view, row->topic, (int64_t)(row->key_size + row->value_size),
-                       row->created_ms ? now_ms - row->created_ms : 0);
-    }
-    view_committed(&worker->view);
-}
-
 static void advance(struct worker *worker)
 {
     struct position *committed = worker->next;
@@ -308,7 +297,7 @@ static void advance(struct worker *worker)
         snapshot_copy(worker->last_full, &committed->from);
     worker->row_bytes_average = worker->batch.bytes / (int64_t)worker->batch.count + 1;
     worker->committed_ms = clock_monotonic_ms();
-    count_published(worker);
+    view_committed(&worker->view, worker->batch.rows, worker->sendable);
     view_position(&worker->view, committed);
     batch_free(&worker->batch);
 }

@@ -168,8 +168,8 @@ static enum error_class do_send(struct error *error)
         char *equals = strchr(*word, '=');
         *equals = '\0';
         struct bytes header = bytes_of(equals + 1);
-        record.headers[record.header_count++] =
-            (struct record_header){.name = *word, .value = header.data, .value_size = header.size};
+        record.headers[record.header_count++] = (struct record_header){
+            .name = *word, .name_size = strlen(*word), .value = header.data, .value_size = header.size};
     }
     return producer_send(producer, &record, error);
 }
