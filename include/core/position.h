@@ -4,14 +4,20 @@
  *   not slicing: every row done in P is published, none other.
  *   slicing:     besides, of the window from P to S, the rows with seq <= last_seq [W2].
  *
+ * A snapshot's floor is what the sequence had reached before the last tick began that was durable when the snapshot was
+ * taken. Transactions from the snapshot's xmax on have ids beyond that tick's, so they began later, and drew every seq
+ * of theirs later still: beyond the floor. (Not beyond what the sequence had reached at the snapshot itself: xmax is
+ * one more than the newest id that is *done*, and transactions beyond it may have written already.) So reading by seq
+ * need not look at what was published long before.
+ *
  * Wire format 1 is text, one field a line, so that an operator can read it with any consumer; the order of the lines
  * is fixed, the parser takes nothing else:
  *
  *   boxrelay position 1
  *   stream <uuid>
  *   tick <number> <uuid>
- *   from <pg_snapshot>
- *   until <pg_snapshot> <last seq>          only while slicing
+ *   from <pg_snapshot> <floor>
+ *   until <pg_snapshot> <floor> <last seq>  only while slicing
  *   cluster <Kafka cluster id>
  *   database <system identifier> <oid> <timeline>
  *   request <number of the last request done, 0: none>
@@ -61,8 +67,10 @@ struct position {
     struct uuid stream;
     struct tick_name tick;
     struct snapshot from; /* P */
+    int64_t from_floor;
     bool slicing;
     struct snapshot until; /* S; only while slicing */
+    int64_t until_floor;   /* only while slicing */
     int64_t last_seq;      /* only while slicing */
     char cluster_id[POSITION_CLUSTER_ID_MAX + 1];
     struct database_identity database;
@@ -74,6 +82,12 @@ struct position {
 /* Position 0 of a stream: before every row, with tick 0's name; database and cluster as given. */
 void position_first(struct position *out, const struct uuid *stream, const struct tick_name *tick,
                     const struct database_identity *database, const char *cluster_id);
+
+/* The window is read to its end: the position stands at its S. Only while slicing. */
+void position_close_window(struct position *position);
+
+/* A floor of every snapshot taken from now on. */
+int64_t position_floor(const struct position *position);
 
 /* Was it written in this Kafka cluster? Ids are compared as position_first stores them: cut, and as one word. */
 bool position_in_cluster(const struct position *position, const char *cluster_id);

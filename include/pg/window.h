@@ -48,6 +48,14 @@ struct batch_limits {
     int64_t bytes_max; /* a batch holds at least one row, however large */
 };
 
+/* What a tick transaction stands on. */
+struct batch_ground {
+    struct snapshot *snapshot; /* the caller's */
+    bool paused;               /* the stream's row says so */
+    uint32_t timeline;
+    int64_t reached; /* the last seq drawn: a ceiling of the snapshot, and once the tick is durable the next floor */
+};
+
 /* The SQL of one outbox, prepared per session. */
 struct window_reader;
 
@@ -55,28 +63,34 @@ struct window_reader;
 MUST_CHECK enum error_class window_reader_new(const char *relation, struct window_reader **out, struct error *error);
 void window_reader_free(struct window_reader **reader);
 
-/*
- * Begins the tick transaction [T1] and takes its snapshot. *paused: the stream's row says so. RECONNECT on a standby,
- * CONFIG when the stream is not registered any more.
- */
-MUST_CHECK enum error_class batch_begin(struct session *session, const struct uuid *stream, struct snapshot *snapshot,
-                                        bool *paused, uint32_t *timeline, struct error *error);
+/* Begins the tick transaction [T1]. RECONNECT on a standby, CONFIG when the stream is not registered any more. */
+MUST_CHECK enum error_class batch_begin(struct session *session, const struct window_reader *reader,
+                                        const struct uuid *stream, struct batch_ground *ground, struct error *error);
+
+/* The window to read from, and how much. */
+struct batch_reading {
+    const struct position *position;
+    const struct snapshot *until; /* that closes the window: the position's own while slicing */
+    int64_t ceiling;              /* the window has no row with a larger seq; INT64_MAX: not known */
+    struct batch_limits limits;
+};
 
 /*
- * Reads the rows to be published next: those of the window from position->from to `snapshot`, or, while slicing or
- * when that window is larger than the limits, its next slice by seq [W2]. `until` receives the snapshot that closes
- * the window. An empty batch is no error.
+ * Reads the rows to be published next: those of the window from position->from to `until`, or, while slicing or when
+ * that window is larger than the limits, its next slice by seq [W2]. An empty batch is no error.
  */
 MUST_CHECK enum error_class batch_read(struct session *session, const struct window_reader *reader,
-                                       const struct position *position, const struct snapshot *snapshot,
-                                       const struct batch_limits *limits, struct snapshot *until, struct batch *batch,
-                                       struct error *error);
+                                       const struct batch_reading *reading, struct batch *batch, struct error *error);
 
 /* Frees rows and their memory; the struct can be used again. */
 void batch_free(struct batch *batch);
 
 /* The current snapshot, outside of a transaction: equal to the last full window's, there is nothing to read [C4]. */
 MUST_CHECK enum error_class poll_snapshot(struct session *session, struct snapshot *snapshot, struct error *error);
+
+/* Makes a floor for the snapshots to come where no tick of a known floor was before (core/position.h). */
+MUST_CHECK enum error_class window_make_floor(struct session *session, const struct window_reader *reader,
+                                              int64_t *floor, struct error *error);
 
 #ifdef BOXRELAY_FAULTS
 /* Planted bug: looks at the sequence's value instead of the snapshot, so a late commit stays where it is [C4]. */

@@ -21,13 +21,27 @@ void position_first(struct position *out, const struct uuid *stream, const struc
     out->stream = *stream;
     out->tick = *tick;
     snapshot_first(&out->from);
+    out->from_floor = 0;
     out->slicing = false;
     snapshot_first(&out->until);
-    out->last_seq = 0;
+    out->until_floor = out->last_seq = 0;
     to_word(out->cluster_id, cluster_id);
     out->database = *database;
     out->request = 0;
     out->topic_count = 0;
+}
+
+void position_close_window(struct position *position)
+{
+    assert(position->slicing);
+    snapshot_copy(&position->from, &position->until);
+    position->from_floor = position->until_floor;
+    position->slicing = false;
+}
+
+int64_t position_floor(const struct position *position)
+{
+    return position->slicing ? position->until_floor : position->from_floor;
 }
 
 bool position_in_cluster(const struct position *position, const char *cluster_id)
@@ -43,9 +57,11 @@ void position_copy(struct position *to, const struct position *from)
     to->stream = from->stream;
     to->tick = from->tick;
     snapshot_copy(&to->from, &from->from);
+    to->from_floor = from->from_floor;
     to->slicing = from->slicing;
     if (from->slicing)
         snapshot_copy(&to->until, &from->until);
+    to->until_floor = from->until_floor;
     to->last_seq = from->last_seq;
     memmove(to->cluster_id, from->cluster_id, sizeof to->cluster_id);
     to->database = from->database;
@@ -152,18 +168,19 @@ static void put_window(struct writer *writer, const struct position *position)
 {
     put(writer, "from ");
     put_snapshot(writer, &position->from);
-    if (position->slicing) {
-        put(writer, "\nuntil ");
-        put_snapshot(writer, &position->until);
-        put(writer, " %" PRId64, position->last_seq);
-    }
-    put(writer, "\n");
+    put(writer, " %" PRId64 "\n", position->from_floor);
+    if (!position->slicing)
+        return;
+    put(writer, "until ");
+    put_snapshot(writer, &position->until);
+    put(writer, " %" PRId64 " %" PRId64 "\n", position->until_floor, position->last_seq);
 }
 
 size_t position_format(const struct position *position, char *text, size_t size)
 {
     assert(size >= POSITION_TEXT_MAX);
     assert(position->tick.number >= 0 && position->request >= 0 && position->topic_count <= POSITION_TOPICS_MAX);
+    assert(position->from_floor >= 0 && position->until_floor >= 0);
     assert(!position->slicing || (position->last_seq >= 0 && snapshot_follows(&position->from, &position->until)));
     struct writer writer = {text, text + size};
     put_head(&writer, position);
@@ -303,17 +320,18 @@ static bool read_window(struct reader *reader, struct position *out)
 {
     if (!next_line(reader))
         return false;
-    if (!take_text(reader, "from ") || !take_snapshot(reader, &out->from) || !at_end(reader))
-        return refuse(reader, "not \"from <snapshot>\"");
+    if (!take_text(reader, "from ") || !take_snapshot(reader, &out->from) || !take_text(reader, " ") ||
+        !take_signed(reader, &out->from_floor) || !at_end(reader))
+        return refuse(reader, "not \"from <snapshot> <floor>\"");
     if (!next_line(reader))
         return false;
     out->slicing = take_text(reader, "until ");
-    out->last_seq = 0;
+    out->until_floor = out->last_seq = 0;
     if (!out->slicing)
         return true;
-    if (!take_snapshot(reader, &out->until) || !take_text(reader, " ") || !take_signed(reader, &out->last_seq) ||
-        !at_end(reader))
-        return refuse(reader, "not \"until <snapshot> <last seq>\"");
+    if (!take_snapshot(reader, &out->until) || !take_text(reader, " ") || !take_signed(reader, &out->until_floor) ||
+        !take_text(reader, " ") || !take_signed(reader, &out->last_seq) || !at_end(reader))
+        return refuse(reader, "not \"until <snapshot> <floor> <last seq>\"");
     if (!snapshot_follows(&out->from, &out->until))
         return refuse(reader, "the window ends before it begins");
     return next_line(reader);

@@ -28,6 +28,7 @@ struct rebase {
     struct catalog_stream stream;
     struct catalog_stream streams[OUTBOX_STREAMS_MAX];
     struct session *session;
+    struct window_reader *reader;
     struct producer *producer;
     struct tick_ring ring;
     struct database_identity database;
@@ -134,12 +135,14 @@ static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 /* One transaction: the snapshot that may become the position, and the new ring. */
 static enum error_class write_ring(struct rebase *rebase, int64_t kafka_tick, struct error *error)
 {
-    bool paused;
-    uint32_t timeline;
-    if (batch_begin(rebase->session, &rebase->stream.uuid, &rebase->snapshot, &paused, &timeline, error) ||
+    struct batch_ground ground = {.snapshot = &rebase->snapshot};
+    int64_t floor;
+    if (window_make_floor(rebase->session, rebase->reader, &floor, error))
+        return error->class;
+    if (batch_begin(rebase->session, rebase->reader, &rebase->stream.uuid, &ground, error) ||
         tick_ring_read(rebase->session, &rebase->stream.uuid, &rebase->ring, error))
         goto rollback;
-    rebase->database.timeline = timeline;
+    rebase->database.timeline = ground.timeline;
     const struct tick *newest = tick_ring_newest(&rebase->ring);
     const struct tick_writing tick = {
         .stream = rebase->stream.uuid,
@@ -149,8 +152,10 @@ static enum error_class write_ring(struct rebase *rebase, int64_t kafka_tick, st
     };
     position_first(&rebase->position, &rebase->stream.uuid, &tick.new, &rebase->database,
                    producer_cluster_id(rebase->producer));
-    if (rebase->target == REBASE_NOW)
+    if (rebase->target == REBASE_NOW) {
         snapshot_copy(&rebase->position.from, &rebase->snapshot);
+        rebase->position.from_floor = floor;
+    }
     if (tick_rebase(rebase->session, &tick, error) || batch_commit(rebase->session, error))
         goto rollback;
     return ERROR_NONE;
@@ -174,7 +179,8 @@ static enum error_class run(struct rebase *rebase, const char *actor, struct err
 {
     int64_t tick, request;
     char detail[128];
-    if (find_stream(rebase, error) || open_producer(rebase, error))
+    if (find_stream(rebase, error) || window_reader_new(rebase->stream.relation, &rebase->reader, error) ||
+        open_producer(rebase, error))
         return error->class;
     if (!rebase->stream.paused && catalog_pause(rebase->session, rebase->stream.name, "rebase", error))
         return error->class;
@@ -206,6 +212,7 @@ enum error_class outbox_rebase(const struct outbox_service_options *options, con
                  rebase->position.tick.number, rebase->stream.paused ? "; still paused" : "");
     producer_close(&rebase->producer);
     session_close(&rebase->session);
+    window_reader_free(&rebase->reader);
     free(rebase);
     return class;
 }

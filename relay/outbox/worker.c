@@ -214,6 +214,8 @@ static void *run(void *opaque)
     assert(worker->magic == WORKER_MAGIC);
     while (worker->publisher.state != PUBLISHER_ENDED) {
         take_commands(worker);
+        if (worker->publisher.state != PUBLISHER_READ)
+            worker_drop_ahead(worker);
         if (worker->publisher.state == PUBLISHER_ENDED)
             break;
         if (waiting(worker))
@@ -221,6 +223,7 @@ static void *run(void *opaque)
         else
             work(worker);
     }
+    worker_drop_ahead(worker);
     let_go(worker, (struct publisher_release){.producer = true, .session = true});
     worker->ended = true;
     return NULL;

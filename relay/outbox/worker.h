@@ -64,6 +64,7 @@ struct worker {
     struct snapshot *known_snapshot;
     struct snapshot *last_full; /* S of the last window read to its end; has_last_full [C4] */
     bool has_last_full;
+    int64_t floor;       /* of the snapshots to come: what the sequence had reached before the last durable tick */
     struct uuid barrier; /* the last one committed */
 #ifdef BOXRELAY_FAULTS
     bool planted_found;
@@ -73,12 +74,17 @@ struct worker {
 
     /* The open batch. */
     struct batch batch;
-    struct snapshot *until;
+    struct snapshot *until; /* S of its window, and its floor and ceiling */
+    int64_t until_floor, ceiling;
+    int64_t reached; /* by the sequence, in its tick transaction */
     size_t sendable; /* rows of the batch that go out: those before a row that cannot */
     size_t sent;     /* of those, handed to the producer */
     bool transaction_open;
     bool topic_missing;
     bool poison_found; /* the failed commit told which row: refused_seq */
+    /* The next slice of the same window, read while the open batch is being committed; its transaction is open too. */
+    struct batch ahead;
+    int64_t ahead_reached;
     int64_t row_bytes_average;
     int64_t committed_ms; /* monotonic: the last commit */
 
@@ -110,6 +116,9 @@ enum error_class worker_poll(struct worker *worker, bool *changed);
 enum error_class worker_read(struct worker *worker, bool *paused, bool *nothing, bool *newer);
 enum error_class worker_tick(struct worker *worker);
 enum error_class worker_commit(struct worker *worker, bool *more);
+
+/* Gives up what was read ahead, for every state but READ. */
+void worker_drop_ahead(struct worker *worker);
 
 /* The position's name, snapshot and offset as a tick stores it. */
 struct tick_known worker_known(const struct worker *worker);

@@ -44,24 +44,40 @@ static struct batch_limits limits(const struct worker *worker)
     return (struct batch_limits){.rows_max = rows, .bytes_max = worker->options.batch_bytes_max};
 }
 
+/* The rows behind the position in its window up to `until`. */
+static enum error_class read_window(struct worker *worker, const struct position *position, struct batch *batch)
+{
+    const struct batch_reading reading = {
+        .position = position, .until = worker->until, .ceiling = worker->ceiling, .limits = limits(worker)};
+    return batch_read(worker->session, worker->reader, &reading, batch, &worker->error);
+}
+
+/* The window from the position to the transaction's snapshot, which last_full holds. */
+static enum error_class read_new_window(struct worker *worker, const struct batch_ground *ground)
+{
+    snapshot_copy(worker->until, ground->snapshot);
+    worker->until_floor = worker->floor;
+    worker->ceiling = ground->reached;
+    return read_window(worker, worker->position, &worker->batch);
+}
+
 /*
  * Reads the next rows. An empty slice means that its window is done: the set of a closed window never changes [W2], so
  * the position is the same as one that stands at the window's S, and the window after it is read at once.
  */
-static enum error_class read_rows(struct worker *worker, const struct snapshot *now, bool *newer)
+static enum error_class read_rows(struct worker *worker, const struct batch_ground *ground, bool *newer)
 {
-    const struct batch_limits bounds = limits(worker);
-    if (batch_read(worker->session, worker->reader, worker->position, now, &bounds, worker->until, &worker->batch,
-                   &worker->error))
-        return worker->error.class;
-    if (worker->batch.count > 0 || !worker->position->slicing)
-        return ERROR_NONE;
-    snapshot_copy(&worker->position->from, &worker->position->until);
-    worker->position->slicing = false;
+    if (!worker->position->slicing)
+        return read_new_window(worker, ground);
+    snapshot_copy(worker->until, &worker->position->until);
+    worker->until_floor = worker->position->until_floor;
+    enum error_class class = read_window(worker, worker->position, &worker->batch);
+    if (class || worker->batch.count > 0)
+        return class;
+    position_close_window(worker->position);
     worker_set_known(worker);
     *newer = true;
-    return batch_read(worker->session, worker->reader, worker->position, now, &bounds, worker->until, &worker->batch,
-                      &worker->error);
+    return read_new_window(worker, ground);
 }
 
 /* Which row it was, and the way on: the reason alone does not tell an operator. */
@@ -144,14 +160,13 @@ static enum error_class send_rows(struct worker *worker)
     return explain_row(worker, &worker->batch.rows[0]);
 }
 
-static enum error_class begin(struct worker *worker, bool *paused)
+static enum error_class begin(struct worker *worker, struct batch_ground *ground)
 {
-    uint32_t timeline;
-    if (batch_begin(worker->session, &worker->stream.uuid, worker->until, paused, &timeline, &worker->error))
+    if (batch_begin(worker->session, worker->reader, &worker->stream.uuid, ground, &worker->error))
         return worker->error.class;
-    if (timeline != worker->database.timeline)
+    if (ground->timeline != worker->database.timeline)
         return error_set(&worker->error, ERROR_RECONNECT, "TIMELINE_CHANGED",
-                         "PostgreSQL is on timeline %" PRIu32 " now, was on %" PRIu32, timeline,
+                         "PostgreSQL is on timeline %" PRIu32 " now, was on %" PRIu32, ground->timeline,
                          worker->database.timeline);
     return ERROR_NONE;
 }
@@ -193,16 +208,53 @@ static enum error_class note_nothing(struct worker *worker)
     return ERROR_NONE;
 }
 
+/*
+ * While the open batch is being committed in Kafka, PostgreSQL reads the next slice of its window. It is the same set
+ * whenever it is read [W2]; its tick is written only after that commit. What fails here is left to the next READ.
+ */
+static void read_ahead(struct worker *worker)
+{
+    struct batch_ground ground = {.snapshot = worker->last_full};
+    assert(worker->next->slicing && worker->ahead.count == 0);
+    if (begin(worker, &ground) || ground.paused || read_window(worker, worker->next, &worker->ahead) ||
+        worker->ahead.count == 0)
+        batch_rollback(worker->session);
+    worker->ahead_reached = ground.reached;
+}
+
+void worker_drop_ahead(struct worker *worker)
+{
+    if (worker->ahead.count == 0)
+        return;
+    batch_free(&worker->ahead);
+    if (worker->session)
+        batch_rollback(worker->session);
+}
+
+static enum error_class take_ahead(struct worker *worker)
+{
+    worker->batch = worker->ahead;
+    worker->ahead = (struct batch){0};
+    worker->reached = worker->ahead_reached;
+    return ERROR_NONE;
+}
+
+static enum error_class read_batch(struct worker *worker, bool *paused, bool *newer)
+{
+    struct batch_ground ground = {.snapshot = worker->last_full};
+    enum error_class class = begin(worker, &ground);
+    *paused = !class && ground.paused;
+    worker->reached = ground.reached;
+    return class || *paused ? class : read_rows(worker, &ground, newer);
+}
+
 enum error_class worker_read(struct worker *worker, bool *paused, bool *nothing, bool *newer)
 {
     assert(!worker->transaction_open && worker->batch.count == 0);
     worker->topic_missing = false;
-    enum error_class class = begin(worker, paused);
+    worker->has_last_full = false; /* valid again once its window was read to its end */
+    enum error_class class = worker->ahead.count ? take_ahead(worker) : read_batch(worker, paused, newer);
     if (class || *paused)
-        goto rollback;
-    snapshot_copy(worker->last_full, worker->until); /* the transaction's snapshot; valid once read to its end */
-    worker->has_last_full = false;
-    if ((class = read_rows(worker, worker->last_full, newer)))
         goto rollback;
     *nothing = worker->batch.count == 0;
     if (*nothing) {
@@ -237,6 +289,7 @@ static enum error_class write_tick(struct worker *worker)
     }
     fault_point("after_tick");
     worker->newest = tick.new;
+    worker->floor = worker->reached;
     return ERROR_NONE;
 }
 
@@ -258,6 +311,7 @@ static enum error_class prepare_next(struct worker *worker)
     next->last_seq = worker->batch.rows[worker->sendable - 1].seq;
     next->slicing = !window_closed(worker);
     snapshot_copy(next->slicing ? &next->until : &next->from, worker->until);
+    *(next->slicing ? &next->until_floor : &next->from_floor) = worker->until_floor;
     int64_t now_ms = clock_unix_ms();
     for (size_t i = 0; i < worker->sendable; i++) {
         const char *topic = worker->batch.rows[i].topic;
@@ -295,7 +349,6 @@ static void advance(struct worker *worker)
     worker->has_last_full = !committed->slicing;
     if (worker->has_last_full)
         snapshot_copy(worker->last_full, &committed->from);
-    worker->row_bytes_average = worker->batch.bytes / (int64_t)worker->batch.count + 1;
     worker->committed_ms = clock_monotonic_ms();
     view_committed(&worker->view, worker->batch.rows, worker->sendable);
     view_position(&worker->view, committed);
@@ -312,17 +365,48 @@ static void note_refused(struct worker *worker, const struct producer_commit_res
     worker->poison_found = true;
 }
 
+struct committing {
+    struct worker *worker;
+    enum error_class class;
+    struct producer_commit_result result;
+    struct error error;
+};
+
+static void *commit(void *opaque)
+{
+    struct committing *committing = opaque;
+    const struct worker *worker = committing->worker;
+    committing->class =
+        producer_commit(worker->producer, (int64_t)worker->sendable + 1, &committing->result, &committing->error);
+    return NULL;
+}
+
+/* With a backlog the two servers work at the same time: the producer is the other thread's until it has ended. */
+static void commit_reading_ahead(struct worker *worker, struct committing *committing)
+{
+    pthread_t thread;
+    bool backlog = worker->next->slicing && !worker->publisher.isolate && !fault_planted("tick_after_end_txn");
+    if (!backlog || pthread_create(&thread, NULL, commit, committing) != 0) {
+        commit(committing);
+        return;
+    }
+    read_ahead(worker);
+    pthread_join(thread, NULL);
+}
+
 enum error_class worker_commit(struct worker *worker, bool *more)
 {
-    struct producer_commit_result result = {.refused_tag = -1};
+    struct committing committing = {.worker = worker};
     assert(worker->transaction_open && worker->sendable > 0);
     worker->poison_found = false;
+    worker->row_bytes_average = worker->batch.bytes / (int64_t)worker->batch.count + 1;
     if (send_position(worker))
         return worker->error.class;
-    enum error_class class = producer_commit(worker->producer, (int64_t)worker->sendable + 1, &result, &worker->error);
-    if (class) {
-        note_refused(worker, &result);
-        return class;
+    commit_reading_ahead(worker, &committing);
+    if (committing.class) {
+        worker->error = committing.error;
+        note_refused(worker, &committing.result);
+        return committing.class;
     }
     worker->transaction_open = false;
     fault_point("after_commit");

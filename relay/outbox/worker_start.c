@@ -30,6 +30,7 @@ enum error_class worker_connect(struct worker *worker)
                                             .application_name = worker->application_name,
                                             .stop = &worker->session_stop};
     worker->has_last_full = false;
+    worker->ceiling = INT64_MAX;
     if (!worker->session && session_open(&options, &worker->session, error))
         return error->class;
     if (session_identity(worker->session, &worker->database, error))
@@ -162,6 +163,7 @@ enum error_class worker_read_back(struct worker *worker, bool *no_position, bool
     if (*no_position)
         return ERROR_NONE;
     *newer = !newest->known || newest->known_name.number < worker->position->tick.number;
+    worker->floor = position_floor(worker->position);
     worker_set_known(worker);
     view_position(&worker->view, worker->position);
     log_info("position read back", LOG_STR("stream", worker->stream.name),
@@ -178,6 +180,7 @@ enum error_class worker_first(struct worker *worker)
     if (commit_barrier(worker, length))
         return worker->error.class;
     worker->position_offset = 0;
+    worker->floor = position_floor(worker->position);
     worker_set_known(worker);
     view_position(&worker->view, worker->position);
     log_info("first start: everything in the outbox will be published", LOG_STR("stream", worker->stream.name));

@@ -19,6 +19,7 @@ struct session {
     int prepared_count;
     int warnings; /* counted since it was last set to 0 */
     char warning[256];
+    bool copy_begins;   /* the next message of COPY carries its head */
     int error_position; /* of the last failure, in characters from 1; 0: the server named none */
 };
 
@@ -186,6 +187,15 @@ enum error_class session_exec(struct session *session, const char *sql, int para
     return collect(session, result, error);
 }
 
+/* After a failure: takes what is left of the answer. The first error is the one that counts. */
+static enum error_class drop_rest(struct session *session, struct error *error)
+{
+    struct error ignored;
+    enum error_class left = collect(session, NULL, &ignored);
+    (void)left;
+    return error->class;
+}
+
 static enum error_class prepare(struct session *session, const char *sql, char name[16], struct error *error)
 {
     int at = 0;
@@ -230,12 +240,114 @@ enum error_class session_next(struct session *session, PGresult **row, struct er
         }
         enum error_class class = result_failed(result) ? fail_result(result, error) : ERROR_NONE;
         PQclear(result);
-        if (class) {
-            struct error ignored;
-            enum error_class left = collect(session, NULL, &ignored);
-            (void)left; /* the first error is the one that counts */
-            return class;
+        if (class)
+            return drop_rest(session, error);
+    }
+}
+
+static bool put_literal(struct session *session, FILE *out, const char *value)
+{
+    char *literal = PQescapeLiteral(session->connection, value, strlen(value));
+    bool put = literal && fputs(literal, out) >= 0;
+    PQfreemem(literal);
+    return put;
+}
+
+/* The text of COPY around the query, with its $1.. replaced; NULL: no memory. */
+static char *copy_text(struct session *session, const char *sql, int parameter_count, const char *const *parameters)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return NULL;
+    bool good = fputs("COPY (", out) >= 0;
+    for (const char *at = sql; *at && good; at++) {
+        int number = *at == '$' ? atoi(at + 1) : 0;
+        assert(number >= 0 && number <= parameter_count);
+        if (number == 0) {
+            fputc(*at, out);
+        } else {
+            good = put_literal(session, out, parameters[number - 1]);
+            at += strspn(at + 1, "0123456789");
         }
+    }
+    good = fputs(") TO STDOUT (FORMAT binary)", out) >= 0 && good;
+    good = fclose(out) == 0 && good;
+    if (good)
+        return text;
+    free(text);
+    return NULL;
+}
+
+enum error_class session_copy(struct session *session, const char *sql, int parameter_count,
+                              const char *const *parameters, struct error *error)
+{
+    char *text = copy_text(session, sql, parameter_count, parameters);
+    if (!text)
+        return error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for a statement");
+    int sent = PQsendQuery(session->connection, text);
+    free(text);
+    if (!sent)
+        return fail_connection(session, error);
+    if (wait_result(session, error))
+        return error->class;
+    PGresult *result = PQgetResult(session->connection);
+    bool copying = PQresultStatus(result) == PGRES_COPY_OUT;
+    if (!copying)
+        fail_result(result, error);
+    PQclear(result);
+    session->copy_begins = true;
+    return copying ? ERROR_NONE : drop_rest(session, error);
+}
+
+/* Strips the head of the first row; false: it is not what PostgreSQL documents. */
+static bool strip_head(struct copied_row *row)
+{
+    static const char signature[11] = "PGCOPY\n\377\r\n"; /* with its NUL */
+    enum { FLAGS_SIZE = 4, EXTENSION_SIZE = 4 };
+    const size_t head = sizeof signature + FLAGS_SIZE + EXTENSION_SIZE;
+    if (row->size < head || memcmp(row->bytes, signature, sizeof signature) != 0)
+        return false;
+    row->bytes += head;
+    row->size -= head;
+    return true;
+}
+
+/* Waits for the next message of COPY; *row without memory at its end. */
+static enum error_class wait_copied(struct session *session, struct copied_row *row, struct error *error)
+{
+    int size;
+    *row = (struct copied_row){0};
+    while ((size = PQgetCopyData(session->connection, &row->memory, 1)) == 0) {
+        if (wait_socket(session, POLLIN, clock_monotonic_ms() + SESSION_ANSWER_TIMEOUT_MS, SESSION_STOP_NOW, error))
+            return error->class;
+        if (!PQconsumeInput(session->connection))
+            return fail_connection(session, error);
+    }
+    if (size == -2)
+        return fail_connection(session, error);
+    if (size == -1)
+        return collect(session, NULL, error);
+    row->bytes = row->memory;
+    row->size = (size_t)size;
+    return ERROR_NONE;
+}
+
+enum error_class session_copy_next(struct session *session, struct copied_row *row, struct error *error)
+{
+    enum { TRAILER_SIZE = 2 }; /* a field count of -1 */
+    for (;;) {
+        enum error_class class = wait_copied(session, row, error);
+        if (class || !row->memory)
+            return class;
+        bool good = !session->copy_begins || strip_head(row);
+        session->copy_begins = false;
+        if (good && row->size > TRAILER_SIZE)
+            return ERROR_NONE;
+        PQfreemem(row->memory);
+        if (!good)
+            return error_set(error, ERROR_RECONNECT, "NO_ROW", "PostgreSQL's COPY does not begin as it should");
     }
 }
 
@@ -346,14 +458,24 @@ int session_server_version(const struct session *session) { return PQserverVersi
 
 char *sql_for_relation(const char *sql, const char *relation)
 {
-    static const char written_for[] = "relay.outbox";
+    static const char table[] = "relay.outbox", beside[] = "relay.\"outbox#";
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
     if (!out)
         return NULL;
-    for (const char *found; (found = strstr(sql, written_for)); sql = found + sizeof written_for - 1)
-        fprintf(out, "%.*s%s", (int)(found - sql), sql, relation);
+    for (const char *found; (found = strstr(sql, "relay.")); sql = found) {
+        fprintf(out, "%.*s", (int)(found - sql), sql);
+        if (strncmp(found, table, sizeof table - 1) == 0) {
+            fputs(relation, out);
+            found += sizeof table - 1;
+        } else if (strncmp(found, beside, sizeof beside - 1) == 0) {
+            fprintf(out, "relay.\"%s#", relation + strlen("relay."));
+            found += sizeof beside - 1;
+        } else {
+            fputc(*found++, out);
+        }
+    }
     fputs(sql, out);
     fclose(out);
     return text;

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <endian.h>
+#include <inttypes.h>
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +15,11 @@
 
 enum { ROW_COLUMNS = 11, ROW_BYTES = 200, NUMBER_TEXT = 24, POSTGRES_EPOCH_MS = 946684800 };
 
+/* The statements written for relay.outbox, with another outbox's table. */
+enum statement { SNAPSHOT, REACHED, WINDOW, SLICE, SLICE_LATE, PENDING, PENDING_SLICING, DRAINED, STATEMENTS };
+
 struct window_reader {
-    char *probe, *window, *window_start, *slice, *pending, *drained;
+    char *sql[STATEMENTS];
 #ifdef BOXRELAY_FAULTS
     char *planted_relation;
     struct planted {
@@ -26,21 +30,28 @@ struct window_reader {
 
 enum error_class window_reader_new(const char *relation, struct window_reader **out, struct error *error)
 {
+    static const char *const written[STATEMENTS] = {
+        [SNAPSHOT] = sql_snapshot,
+        [REACHED] = sql_reached,
+        [WINDOW] = sql_window,
+        [SLICE] = sql_slice,
+        [SLICE_LATE] = sql_slice_late,
+        [PENDING] = sql_pending,
+        [PENDING_SLICING] = sql_pending_slicing,
+        [DRAINED] = sql_drained,
+    };
     struct window_reader *reader = calloc(1, sizeof *reader);
+    bool good = reader != NULL;
     *out = reader;
-    if (!reader)
-        return error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for the statements of %s", relation);
-    reader->probe = sql_for_relation(sql_probe, relation);
-    reader->window = sql_for_relation(sql_window, relation);
-    reader->window_start = sql_for_relation(sql_window_start, relation);
-    reader->slice = sql_for_relation(sql_slice, relation);
-    reader->pending = sql_for_relation(sql_pending, relation);
-    reader->drained = sql_for_relation(sql_drained, relation);
+    for (int i = 0; good && i < STATEMENTS; i++)
+        good = (reader->sql[i] = sql_for_relation(written[i], relation)) != NULL;
 #ifdef BOXRELAY_FAULTS
-    reader->planted_relation = strdup(relation);
-    reader->planted = calloc(1, sizeof *reader->planted);
+    if (reader) {
+        reader->planted_relation = strdup(relation);
+        reader->planted = calloc(1, sizeof *reader->planted);
+    }
 #endif
-    if (reader->probe && reader->window && reader->window_start && reader->slice && reader->pending && reader->drained)
+    if (good)
         return ERROR_NONE;
     window_reader_free(out);
     return error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for the statements of %s", relation);
@@ -50,12 +61,8 @@ void window_reader_free(struct window_reader **reader)
 {
     if (!*reader)
         return;
-    free((*reader)->probe);
-    free((*reader)->window);
-    free((*reader)->window_start);
-    free((*reader)->slice);
-    free((*reader)->pending);
-    free((*reader)->drained);
+    for (int i = 0; i < STATEMENTS; i++)
+        free((*reader)->sql[i]);
 #ifdef BOXRELAY_FAULTS
     free((*reader)->planted_relation);
     free((*reader)->planted);
@@ -64,56 +71,87 @@ void window_reader_free(struct window_reader **reader)
     *reader = NULL;
 }
 
-static int64_t read_int64(const PGresult *result, int column)
+/* The fields of one row in binary form; a size of -1 is NULL. */
+struct cells {
+    char *data[ROW_COLUMNS];
+    int32_t size[ROW_COLUMNS];
+};
+
+static int64_t int64_of(const char *data)
 {
     uint64_t value;
-    assert(PQgetlength(result, 0, column) == (int)sizeof value);
-    memcpy(&value, PQgetvalue(result, 0, column), sizeof value);
+    memcpy(&value, data, sizeof value);
     return (int64_t)be64toh(value);
 }
 
-static int32_t read_int32(const PGresult *result, int column)
+static int32_t int32_of(const char *data)
 {
     uint32_t value;
-    assert(PQgetlength(result, 0, column) == (int)sizeof value);
-    memcpy(&value, PQgetvalue(result, 0, column), sizeof value);
+    memcpy(&value, data, sizeof value);
     return (int32_t)be32toh(value);
 }
 
-/* Binary results are NUL-terminated by libpq too: PostgreSQL docs, PQgetvalue. */
-static const char *read_text(const PGresult *result, int column)
+/* NUL-terminated by libpq in binary results too (PostgreSQL docs, PQgetvalue), and by cells_of_copy. */
+static const char *text_of(const struct cells *cells, int column)
 {
-    return PQgetisnull(result, 0, column) ? NULL : PQgetvalue(result, 0, column);
+    return cells->size[column] < 0 ? NULL : cells->data[column];
 }
 
 /* The first of two columns that is not NULL: text and bytea forms of a key or payload. */
-static const void *read_bytes(const PGresult *result, int column, size_t *size)
+static const void *bytes_of(const struct cells *cells, int column, size_t *size)
 {
-    *size = 0;
-    for (int at = column; at < column + 2; at++) {
-        if (PQgetisnull(result, 0, at))
-            continue;
-        *size = (size_t)PQgetlength(result, 0, at);
-        return PQgetvalue(result, 0, at);
-    }
-    return NULL;
+    int at = cells->size[column] < 0 ? column + 1 : column;
+    *size = cells->size[at] < 0 ? 0 : (size_t)cells->size[at];
+    return cells->size[at] < 0 ? NULL : cells->data[at];
 }
 
-/* Columns as window.sql and slice.sql name them, in binary. Takes the result over. */
-static struct row decode(PGresult *result)
+static void cells_of_result(const PGresult *result, struct cells *cells)
 {
-    struct row row = {.memory = result};
     assert(PQnfields(result) == ROW_COLUMNS && PQfformat(result, 0) == 1);
-    row.seq = read_int64(result, 0);
-    row.topic = read_text(result, 1);
-    row.key = read_bytes(result, 2, &row.key_size);
-    row.value = read_bytes(result, 4, &row.value_size);
-    row.type = read_text(result, 6);
-    row.headers = read_text(result, 7);
-    assert(PQgetlength(result, 0, 8) == (int)sizeof row.id.bytes);
-    memcpy(row.id.bytes, PQgetvalue(result, 0, 8), sizeof row.id.bytes);
-    row.partition = PQgetisnull(result, 0, 9) ? -1 : read_int32(result, 9);
-    row.created_ms = PQgetisnull(result, 0, 10) ? 0 : read_int64(result, 10) / 1000 + POSTGRES_EPOCH_MS * 1000LL;
+    for (int i = 0; i < ROW_COLUMNS; i++) {
+        cells->data[i] = PQgetvalue(result, 0, i);
+        cells->size[i] = PQgetisnull(result, 0, i) ? -1 : PQgetlength(result, 0, i);
+    }
+}
+
+/*
+ * A row as COPY sends it: int16 count of fields, then for each an int32 size (-1: NULL) and its bytes. Texts get their
+ * NUL where the size of the next field stood. False: not such a row.
+ */
+static bool cells_of_copy(const struct copied_row *row, struct cells *cells)
+{
+    char *at = row->bytes + sizeof(int16_t), *end = row->bytes + row->size;
+    if (row->size < sizeof(int16_t) || row->bytes[0] != 0 || row->bytes[1] != ROW_COLUMNS)
+        return false;
+    for (int i = 0; i < ROW_COLUMNS; i++) {
+        if (end - at < (ptrdiff_t)sizeof(int32_t))
+            return false;
+        cells->size[i] = int32_of(at);
+        cells->data[i] = at + sizeof(int32_t);
+        if (cells->size[i] > end - cells->data[i])
+            return false;
+        at = cells->data[i] + (cells->size[i] < 0 ? 0 : cells->size[i]);
+    }
+    for (int i = 0; i < ROW_COLUMNS; i++)
+        if (cells->size[i] >= 0)
+            cells->data[i][cells->size[i]] = '\0'; /* behind the last one PQgetCopyData has put a NUL already */
+    return true;
+}
+
+/* Columns as window.sql and slice.sql name them. Takes the memory over. */
+static struct row decode(const struct cells *cells, void *memory)
+{
+    struct row row = {.memory = memory};
+    assert(cells->size[0] == sizeof(int64_t) && cells->size[1] >= 0 && cells->size[8] == sizeof row.id.bytes);
+    row.seq = int64_of(cells->data[0]);
+    row.topic = text_of(cells, 1);
+    row.key = bytes_of(cells, 2, &row.key_size);
+    row.value = bytes_of(cells, 4, &row.value_size);
+    row.type = text_of(cells, 6);
+    row.headers = text_of(cells, 7);
+    memcpy(row.id.bytes, cells->data[8], sizeof row.id.bytes);
+    row.partition = cells->size[9] < 0 ? -1 : int32_of(cells->data[9]);
+    row.created_ms = cells->size[10] < 0 ? 0 : int64_of(cells->data[10]) / 1000 + POSTGRES_EPOCH_MS * 1000LL;
     return row;
 }
 
@@ -137,10 +175,19 @@ static bool append(struct batch *batch, const struct row *row)
     return true;
 }
 
+/* Slices come by COPY, windows as results. */
+static void free_row(const struct batch *batch, void *memory)
+{
+    if (batch->sliced)
+        PQfreemem(memory);
+    else
+        PQclear(memory);
+}
+
 static void clear_rows(struct batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++)
-        PQclear(batch->rows[i].memory);
+        free_row(batch, batch->rows[i].memory);
     batch->count = 0;
     batch->bytes = 0;
 }
@@ -159,9 +206,23 @@ static bool has_room(const struct batch *batch, const struct row *row, const str
 }
 
 /*
- * Streams rows into the batch. Beyond the limits the rest is read off and dropped: it comes with the next slice, whose
- * row limit the worker has learnt to choose smaller.
+ * Takes a row into the batch, or frees it. Beyond the limits the rest is read off and dropped: it comes with the next
+ * slice, whose row limit the worker has learnt to choose smaller.
  */
+static bool take(struct batch *batch, const struct row *row, const struct batch_limits *limits, struct error *error)
+{
+    if (batch->more || !has_room(batch, row, limits)) {
+        batch->more = true;
+        free_row(batch, row->memory);
+        return true;
+    }
+    if (append(batch, row))
+        return true;
+    free_row(batch, row->memory);
+    error_set(error, ERROR_RECONNECT, "NO_MEMORY", "no memory for %zu rows of a batch", batch->count);
+    return false;
+}
+
 static enum error_class stream_rows(struct session *session, const char *sql, int parameter_count,
                                     const char *const *parameters, const struct batch_limits *limits,
                                     struct batch *batch, struct error *error)
@@ -170,18 +231,38 @@ static enum error_class stream_rows(struct session *session, const char *sql, in
         return error->class;
     for (;;) {
         PGresult *result;
+        struct cells cells;
         if (session_next(session, &result, error))
             return error->class;
         if (!result)
             return ERROR_NONE;
-        struct row row = decode(result);
-        if (batch->more || !has_room(batch, &row, limits)) {
-            batch->more = true;
-            PQclear(result);
-        } else if (!append(batch, &row)) {
-            PQclear(result);
-            return error_set(error, ERROR_RECONNECT, "NO_MEMORY", "no memory for %zu rows of a batch", batch->count);
+        cells_of_result(result, &cells);
+        const struct row row = decode(&cells, result);
+        if (!take(batch, &row, limits, error))
+            return error->class;
+    }
+}
+
+static enum error_class copy_rows(struct session *session, const char *sql, int parameter_count,
+                                  const char *const *parameters, const struct batch_limits *limits, struct batch *batch,
+                                  struct error *error)
+{
+    if (session_copy(session, sql, parameter_count, parameters, error))
+        return error->class;
+    for (;;) {
+        struct copied_row copied;
+        struct cells cells;
+        if (session_copy_next(session, &copied, error))
+            return error->class;
+        if (!copied.memory)
+            return ERROR_NONE;
+        if (!cells_of_copy(&copied, &cells)) {
+            PQfreemem(copied.memory);
+            return error_set(error, ERROR_RECONNECT, "NO_ROW", "PostgreSQL's COPY gave a row that is none");
         }
+        const struct row row = decode(&cells, copied.memory);
+        if (!take(batch, &row, limits, error))
+            return error->class;
     }
 }
 
@@ -195,7 +276,7 @@ static enum error_class stream_numbers(struct session *session, const char *sql,
     if (!result)
         return error_set(error, ERROR_RECONNECT, "NO_ROW", "PostgreSQL gave no row where there is always one");
     for (int i = 0; i < count; i++)
-        numbers[i] = read_int64(result, i);
+        numbers[i] = int64_of(PQgetvalue(result, 0, i));
     PQclear(result);
     if (session_next(session, &end, error))
         return error->class;
@@ -203,48 +284,55 @@ static enum error_class stream_numbers(struct session *session, const char *sql,
     return ERROR_NONE;
 }
 
+static void number_text(int64_t number, char text[NUMBER_TEXT]) { snprintf(text, NUMBER_TEXT, "%" PRId64, number); }
+
 static int by_seq(const void *a, const void *b)
 {
     const struct row *left = a, *right = b;
     return left->seq < right->seq ? -1 : left->seq > right->seq;
 }
 
+/*
+ * Rows of transactions that began after P have a seq beyond P's floor, so the index on seq is read from there on; only
+ * the late ones can stand before it, and are found by their xid.
+ */
 static enum error_class read_slice(struct session *session, const struct window_reader *reader,
-                                   struct window_parameters *window, int64_t last_seq,
-                                   const struct batch_limits *limits, struct batch *batch, struct error *error)
+                                   const struct window_parameters *window, const struct batch_reading *reading,
+                                   struct batch *batch, struct error *error)
 {
-    char last[NUMBER_TEXT], rows[NUMBER_TEXT];
-    snprintf(last, sizeof last, "%lld", (long long)last_seq);
-    snprintf(rows, sizeof rows, "%lld", (long long)limits->rows_max + 1); /* one more tells whether there is more */
-    const char *parameters[] = {window->text[0], window->text[1], window->text[2], window->text[3], last, rows};
+    const struct position *position = reading->position;
+    int64_t sent = position->slicing ? position->last_seq : 0;
+    char behind[NUMBER_TEXT], ceiling[NUMBER_TEXT], rows[NUMBER_TEXT], last[NUMBER_TEXT];
+    number_text(sent > position->from_floor ? sent : position->from_floor, behind);
+    number_text(reading->ceiling, ceiling);
+    number_text(reading->limits.rows_max + 1, rows); /* one more tells whether there is more */
+    number_text(sent, last);
+    const char *parameters[] = {
+        window->text[0], window->text[1], window->text[2], behind, ceiling, rows, window->text[3], last};
     batch->sliced = true;
-    return stream_rows(session, reader->slice, COUNT_OF(parameters), parameters, limits, batch, error);
+    return copy_rows(session, reader->sql[window->late_count ? SLICE_LATE : SLICE], COUNT_OF(parameters), parameters,
+                     &reading->limits, batch, error);
 }
 
-/* A window not begun yet: whole when it fits, else its first slice. */
+/*
+ * A window not begun yet: whole when it fits, else its first slice. That it does not fit shows by one row or byte too
+ * many; what was read till then, a batch at most, came in the order of transactions and is dropped.
+ */
 static enum error_class read_window(struct session *session, const struct window_reader *reader,
-                                    struct window_parameters *window, const struct batch_limits *limits,
+                                    const struct window_parameters *window, const struct batch_reading *reading,
                                     struct batch *batch, struct error *error)
 {
-    char count_max[NUMBER_TEXT];
-    snprintf(count_max, sizeof count_max, "%lld", (long long)limits->rows_max + 1);
-    const char *parameters[] = {window->text[0], window->text[1], window->text[2], window->text[3], count_max};
-    int64_t numbers[3] = {0}; /* rows, bytes, smallest seq among those counted */
-    if (stream_numbers(session, reader->probe, COUNT_OF(parameters), parameters, numbers, 3, error))
+    char rows[NUMBER_TEXT];
+    number_text(reading->limits.rows_max + 1, rows);
+    const char *parameters[] = {window->text[0], window->text[1], window->text[2], window->text[3], rows};
+    if (stream_rows(session, reader->sql[WINDOW], COUNT_OF(parameters), parameters, &reading->limits, batch, error))
         return error->class;
-    if (numbers[0] == 0)
-        return ERROR_NONE;
-    if (numbers[0] <= limits->rows_max && (numbers[0] == 1 || numbers[1] <= limits->bytes_max)) {
-        const struct batch_limits none = {.rows_max = INT64_MAX, .bytes_max = INT64_MAX};
-        if (stream_rows(session, reader->window, WINDOW_PARAMETERS, parameters, &none, batch, error))
-            return error->class;
+    if (!batch->more) {
         qsort(batch->rows, batch->count, sizeof *batch->rows, by_seq);
         return ERROR_NONE;
     }
-    int64_t start = 0;
-    if (stream_numbers(session, reader->window_start, 4, parameters, &start, 1, error))
-        return error->class;
-    return read_slice(session, reader, window, start - 1, limits, batch, error);
+    batch_free(batch);
+    return read_slice(session, reader, window, reading, batch, error);
 }
 
 #ifdef BOXRELAY_FAULTS
@@ -265,52 +353,76 @@ enum error_class window_planted_sequence_moved(struct session *session, const st
 
 /* Planted bug: polling by `seq > last` loses rows that commit late. */
 static enum error_class planted_read_by_seq(struct session *session, const struct window_reader *reader,
-                                            const struct snapshot *until, const struct batch_limits *limits,
-                                            struct batch *batch, struct error *error)
+                                            const struct batch_reading *reading, struct batch *batch,
+                                            struct error *error)
 {
-    struct snapshot *all = calloc(2, sizeof *all);
-    struct window_parameters window;
-    snapshot_first(&all[0]);
-    all[1].xmin = all[1].xmax = until->xmax;
-    enum error_class class = window_parameters_init(&window, &all[0], &all[1], error);
-    free(all);
-    if (class)
-        return class;
-    class = read_slice(session, reader, &window, reader->planted->last, limits, batch, error);
-    window_parameters_fini(&window);
+    char until[NUMBER_TEXT], behind[NUMBER_TEXT], ceiling[NUMBER_TEXT], rows[NUMBER_TEXT];
+    number_text((int64_t)reading->until->xmax.value, until);
+    number_text(reader->planted->last, behind);
+    number_text(INT64_MAX, ceiling);
+    number_text(reading->limits.rows_max, rows);
+    const char *parameters[] = {"3", until, "{}", behind, ceiling, rows};
+    batch->sliced = true;
+    if (copy_rows(session, reader->sql[SLICE], COUNT_OF(parameters), parameters, &reading->limits, batch, error))
+        return error->class;
     batch->more = false;
-    if (!class && batch->count)
+    if (batch->count)
         reader->planted->last = batch->rows[batch->count - 1].seq;
-    return class;
+    return ERROR_NONE;
 }
 #endif
 
 enum error_class batch_read(struct session *session, const struct window_reader *reader,
-                            const struct position *position, const struct snapshot *snapshot,
-                            const struct batch_limits *limits, struct snapshot *until, struct batch *batch,
-                            struct error *error)
+                            const struct batch_reading *reading, struct batch *batch, struct error *error)
 {
     struct window_parameters window;
-    assert(batch->count == 0 && limits->rows_max >= 1);
+    assert(batch->count == 0 && reading->limits.rows_max >= 1);
     batch->sliced = batch->more = false;
-    snapshot_copy(until, position->slicing ? &position->until : snapshot);
 #ifdef BOXRELAY_FAULTS
     if (fault_planted("read_by_seq"))
-        return planted_read_by_seq(session, reader, until, limits, batch, error);
+        return planted_read_by_seq(session, reader, reading, batch, error);
 #endif
-    if (window_parameters_init(&window, &position->from, until, error))
+    if (window_parameters_init(&window, &reading->position->from, reading->until, error))
         return error->class;
-    enum error_class class = position->slicing
-                                 ? read_slice(session, reader, &window, position->last_seq, limits, batch, error)
-                                 : read_window(session, reader, &window, limits, batch, error);
+    enum error_class class =
+        (reading->position->slicing ? read_slice : read_window)(session, reader, &window, reading, batch, error);
     window_parameters_fini(&window);
     if (class)
         batch_free(batch);
     return class;
 }
 
-enum error_class batch_begin(struct session *session, const struct uuid *stream, struct snapshot *snapshot,
-                             bool *paused, uint32_t *timeline, struct error *error)
+static enum error_class parse_snapshot(const PGresult *result, struct snapshot *snapshot, struct error *error)
+{
+    if (snapshot_parse(PQgetvalue(result, 0, 0), (size_t)PQgetlength(result, 0, 0), snapshot))
+        return ERROR_NONE;
+    error_set(error, ERROR_INTEGRITY, "SNAPSHOT_TOO_LARGE",
+              "PostgreSQL's snapshot cannot be read: more than %d transactions in progress?", SNAPSHOT_XIP_MAX);
+    return error_hint(error, "end forgotten and prepared transactions (pg_stat_activity, pg_prepared_xacts)");
+}
+
+static int64_t number_of(const PGresult *result, int column)
+{
+    return strtoll(PQgetvalue(result, 0, column), NULL, 10);
+}
+
+/* Columns as snapshot.sql names them. */
+static enum error_class take_ground(const PGresult *result, struct batch_ground *ground, struct error *error)
+{
+    if (PQntuples(result) != 1) {
+        error_set(error, ERROR_CONFIG, "NOT_REGISTERED", "this outbox is not registered any more");
+        return error_hint(error, "it was dropped, or made anew: SELECT * FROM relay.status");
+    }
+    if (strcmp(PQgetvalue(result, 0, 1), "t") == 0)
+        return session_fail_standby(error);
+    ground->paused = strcmp(PQgetvalue(result, 0, 2), "t") == 0;
+    ground->timeline = (uint32_t)strtoul(PQgetvalue(result, 0, 3), NULL, 16);
+    ground->reached = number_of(result, 4);
+    return parse_snapshot(result, ground->snapshot, error);
+}
+
+enum error_class batch_begin(struct session *session, const struct window_reader *reader, const struct uuid *stream,
+                             struct batch_ground *ground, struct error *error)
 {
     char uuid[UUID_TEXT_SIZE];
     uuid_format(stream, uuid);
@@ -318,22 +430,9 @@ enum error_class batch_begin(struct session *session, const struct uuid *stream,
     PGresult *result;
     if (session_exec(session, "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE; SET LOCAL synchronous_commit = on", 0,
                      NULL, NULL, error) ||
-        session_exec(session, sql_snapshot, 1, parameters, &result, error))
+        session_exec(session, reader->sql[SNAPSHOT], COUNT_OF(parameters), parameters, &result, error))
         return error->class;
-    enum error_class class = ERROR_NONE;
-    if (PQntuples(result) != 1) {
-        error_set(error, ERROR_CONFIG, "NOT_REGISTERED", "this outbox is not registered any more");
-        class = error_hint(error, "it was dropped, or made anew: SELECT * FROM relay.status");
-    } else if (strcmp(PQgetvalue(result, 0, 1), "t") == 0) {
-        class = session_fail_standby(error);
-    } else if (!snapshot_parse(PQgetvalue(result, 0, 0), (size_t)PQgetlength(result, 0, 0), snapshot)) {
-        class =
-            error_set(error, ERROR_INTEGRITY, "SNAPSHOT_TOO_LARGE",
-                      "PostgreSQL's snapshot cannot be read: more than %d transactions in progress?", SNAPSHOT_XIP_MAX);
-    } else {
-        *paused = strcmp(PQgetvalue(result, 0, 2), "t") == 0;
-        *timeline = (uint32_t)strtoul(PQgetvalue(result, 0, 3), NULL, 16);
-    }
+    enum error_class class = take_ground(result, ground, error);
     PQclear(result);
     return class;
 }
@@ -343,12 +442,20 @@ enum error_class poll_snapshot(struct session *session, struct snapshot *snapsho
     PGresult *result;
     if (session_exec(session, sql_poll, 0, NULL, &result, error))
         return error->class;
-    bool good = snapshot_parse(PQgetvalue(result, 0, 0), (size_t)PQgetlength(result, 0, 0), snapshot);
+    enum error_class class = parse_snapshot(result, snapshot, error);
     PQclear(result);
-    return good ? ERROR_NONE
-                : error_set(error, ERROR_INTEGRITY, "SNAPSHOT_TOO_LARGE",
-                            "PostgreSQL's snapshot cannot be read: more than %d transactions in progress?",
-                            SNAPSHOT_XIP_MAX);
+    return class;
+}
+
+enum error_class window_make_floor(struct session *session, const struct window_reader *reader, int64_t *floor,
+                                   struct error *error)
+{
+    PGresult *result;
+    if (session_exec(session, reader->sql[REACHED], 0, NULL, &result, error))
+        return error->class;
+    *floor = number_of(result, 0);
+    PQclear(result);
+    return session_exec(session, sql_begin_and_end, 0, NULL, NULL, error);
 }
 
 enum error_class window_pending(struct session *session, const struct window_reader *reader,
@@ -357,31 +464,25 @@ enum error_class window_pending(struct session *session, const struct window_rea
 {
     char last[NUMBER_TEXT], count_max[NUMBER_TEXT];
     struct snapshot *now = malloc(sizeof *now);
-    struct window_parameters window = {0}, slicing = {0};
-    const struct snapshot *until = position->slicing ? &position->until : &position->from;
-    enum error_class class = ERROR_RETRY;
-    snprintf(last, sizeof last, "%lld", position->slicing ? (long long)position->last_seq : -1LL);
-    snprintf(count_max, sizeof count_max, "%lld", (long long)limit);
-    if (!now) {
-        error_set(error, class, "NO_MEMORY", "no memory for a snapshot");
-        goto out;
-    }
-    if ((class = poll_snapshot(session, now, error)) ||
-        (class = window_parameters_init(&window, &position->from, now, error)) ||
-        (class = window_parameters_init(&slicing, &position->from, until, error)))
-        goto out;
-    const char *parameters[] = {window.text[0], window.text[1], window.text[2],  window.text[3],
-                                last,           count_max,      slicing.text[1], slicing.text[2]};
-    int64_t numbers[2] = {0};
-    class = stream_numbers(session, reader->pending, COUNT_OF(parameters), parameters, numbers, 2, error);
-    if (!class) {
-        *rows = numbers[0];
-        *oldest_ms = numbers[1];
-    }
-out:
-    window_parameters_fini(&window);
-    window_parameters_fini(&slicing);
+    struct window_parameters window = {0};
+    if (!now)
+        return error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for a snapshot");
+    enum error_class class = poll_snapshot(session, now, error);
+    if (!class)
+        class = window_parameters_init(&window, &position->from, now, error);
     free(now);
+    if (class)
+        return class;
+    number_text(position->last_seq, last);
+    number_text(limit, count_max);
+    const char *parameters[] = {window.text[0], window.text[1], window.text[2],
+                                position->slicing ? last : window.text[3], count_max};
+    int64_t numbers[2] = {0};
+    class = stream_numbers(session, reader->sql[position->slicing ? PENDING_SLICING : PENDING], COUNT_OF(parameters),
+                           parameters, numbers, 2, error);
+    window_parameters_fini(&window);
+    *rows = numbers[0];
+    *oldest_ms = numbers[1];
     return class;
 }
 
@@ -396,7 +497,7 @@ enum error_class window_drained(struct session *session, const struct window_rea
     uuid_format(stream, uuid);
     snapshot_format(snapshot, text, SNAPSHOT_TEXT_MAX);
     const char *parameters[] = {uuid, text};
-    enum error_class class = session_exec(session, reader->drained, 2, parameters, &result, error);
+    enum error_class class = session_exec(session, reader->sql[DRAINED], 2, parameters, &result, error);
     free(text);
     if (class)
         return class;

@@ -73,6 +73,7 @@ BEGIN
     END IF;
     IF to_regrole('relay_daemon') IS NOT NULL THEN
         EXECUTE format('GRANT SELECT ON TABLE relay.%I TO relay_daemon', outbox_table);
+        EXECUTE format('GRANT SELECT ON SEQUENCE relay.%I TO relay_daemon', outbox_table || '#seq');
     END IF;
 END
 $relay$;

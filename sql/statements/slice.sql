@@ -1,9 +1,9 @@
--- The next rows of a window larger than a batch, by the index on seq [W2].
--- $1 from, $2 until, $3 excluded, $4 late: include/core/snapshot.h, struct window; $5 the last seq, $6 rows at most.
+-- The next rows of a window larger than a batch, by the index on seq [W2]; no late transaction is in the window.
+-- $1 from, $2 until, $3 excluded: include/core/snapshot.h, struct window; $4 reads behind this seq, $5 and not beyond
+-- this one; $6 rows at most.
 SELECT seq, topic, key, key_bytes, payload, payload_bytes, type, headers, id, partition, created_at
 FROM relay.outbox
-WHERE seq > $5::text::bigint
-  AND xid < $2::text::xid8
-  AND ((xid >= $1::text::xid8 AND xid <> ALL ($3::text::xid8[])) OR xid = ANY ($4::text::xid8[]))
+WHERE seq > $4::text::bigint AND seq <= $5::text::bigint
+  AND xid >= $1::text::xid8 AND xid < $2::text::xid8 AND xid <> ALL ($3::text::xid8[])
 ORDER BY seq
 LIMIT $6::text::bigint

@@ -17,8 +17,8 @@ static char text[POSITION_TEXT_MAX + 64], other[POSITION_TEXT_MAX + 64];
 static const char sample[] = "boxrelay position 1\n"
                              "stream 11111111-2222-3333-4444-555555555555\n"
                              "tick 12 aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee\n"
-                             "from 10:20:10,14\n"
-                             "until 14:25:14,22 4294967299\n"
+                             "from 10:20:10,14 4294967290\n"
+                             "until 14:25:14,22 4294967400 4294967299\n"
                              "cluster MkU3OEVBNTcwNTJENDM2Qk\n"
                              "database 7300000000000000001 16384 3\n"
                              "request 4\n"
@@ -67,8 +67,10 @@ static void draw(struct random *random, struct position *out)
         out->until.xmin.value += 2500000;
         for (uint32_t i = 0; i < out->until.xip_count; i++)
             out->until.xip[i].value += 2500000;
+        out->until_floor = (int64_t)(random_next(random) >> 1);
         out->last_seq = (int64_t)(random_next(random) >> 1);
     }
+    out->from_floor = (int64_t)(random_next(random) >> 1);
     out->request = (int64_t)(random_next(random) >> 1);
     draw_topics(random, out, random_below(random, random_chance(random, 3) ? 500 : 6));
 }
@@ -79,7 +81,9 @@ static void assert_same(const struct position *a, const struct position *b)
     assert_int_equal(a->tick.number, b->tick.number);
     assert_true(uuid_equal(&a->tick.uuid, &b->tick.uuid));
     assert_true(snapshot_equal(&a->from, &b->from));
+    assert_int_equal(a->from_floor, b->from_floor);
     assert_int_equal(a->slicing, b->slicing);
+    assert_int_equal(a->until_floor, b->until_floor);
     assert_true(!a->slicing || snapshot_equal(&a->until, &b->until));
     assert_int_equal(a->last_seq, b->last_seq);
     assert_string_equal(a->cluster_id, b->cluster_id);
@@ -100,6 +104,8 @@ static void test_sample(void **state)
     assert_int_equal(position.tick.number, 12);
     assert_true(position.slicing);
     assert_int_equal(position.until.xip[1].value, 22);
+    assert_int_equal(position.from_floor, 4294967290);
+    assert_int_equal(position.until_floor, 4294967400);
     assert_int_equal(position.last_seq, 4294967299);
     assert_int_equal(position.database.timeline, 3);
     assert_int_equal(position.topic_count, 2);
@@ -144,7 +150,7 @@ static void test_largest(void **state)
         position.from.xip[i].value = position.from.xmin.value + i;
     position.slicing = true;
     snapshot_copy(&position.until, &position.from);
-    position.last_seq = position.request = INT64_MAX;
+    position.last_seq = position.request = position.from_floor = position.until_floor = INT64_MAX;
     memset(name, 'a', sizeof name);
     name[POSITION_TOPIC_NAME_MAX] = '\0';
     for (uint32_t i = 0; i < POSITION_TOPICS_MAX; i++) {

@@ -41,6 +41,7 @@ struct relay {
     struct tick_name newest, known;
     bool has_known;
     int64_t position_offset;
+    int64_t reached, floor, until_floor; /* what the sequence had reached in the batch, before the last tick */
     int barrier;
     int batch[BATCH_ROWS_MAX], batch_count;
     bool more, early_found;
@@ -157,6 +158,7 @@ static enum error_class read_back(struct relay *relay, struct publisher_report *
         return ERROR_NONE;
     }
     report->position_newer = start_position_newer(&facts);
+    relay->floor = position_floor(position_of(relay));
     set_known(relay);
     return ERROR_NONE;
 }
@@ -167,6 +169,7 @@ static enum error_class commit_first(struct relay *relay)
     position_first(position_of(relay), &stream, &relay->newest, &world.postgres.identity, "model");
     size_t length = position_format(position_of(relay), text, sizeof text);
     enum error_class class = write_barrier(relay, text, length);
+    relay->floor = 0;
     if (!class)
         set_known(relay);
     return class;
@@ -192,6 +195,13 @@ static enum error_class poll_changed(struct relay *relay, struct publisher_repor
     return ERROR_NONE;
 }
 
+/* Only rows of late transactions may stand below the floor of P. */
+static bool is_read(const struct position *position, const struct window *window, const struct model_row *row)
+{
+    return window_holds(window, (struct xid8){row->xid}) && (!position->slicing || row->seq > position->last_seq) &&
+           (row->xid < window->from.value || row->seq > position->from_floor);
+}
+
 /* The rows of the window beyond the position, in seq order, up to a batch: what the reading statements do [W1, W2]. */
 static void read_window(struct relay *relay)
 {
@@ -204,8 +214,7 @@ static void read_window(struct relay *relay)
     relay->more = false;
     for (int i = 0; i < world.postgres.row_count; i++) {
         const struct model_row *row = &world.postgres.rows[i];
-        bool wanted =
-            window_holds(&window, (struct xid8){row->xid}) && (!position->slicing || row->seq > position->last_seq);
+        bool wanted = is_read(position, &window, row);
         if (planted == PLANTED_SEQ_READING)
             wanted = row->seq > position->last_seq;
         if (!wanted || !postgres_visible(&world.postgres, until, row))
@@ -226,10 +235,8 @@ static void prepare_next(struct relay *relay)
     next->slicing = relay->more || planted == PLANTED_SEQ_READING;
     if (relay->batch_count > 0)
         next->last_seq = world.postgres.rows[relay->batch[relay->batch_count - 1]].seq;
-    if (next->slicing)
-        snapshot_copy(&next->until, until_of(relay));
-    else
-        snapshot_copy(&next->from, until_of(relay));
+    snapshot_copy(next->slicing ? &next->until : &next->from, until_of(relay));
+    *(next->slicing ? &next->until_floor : &next->from_floor) = relay->until_floor;
 }
 
 static enum error_class commit_kafka(struct relay *relay, struct publisher_report *report);
@@ -238,8 +245,7 @@ static enum error_class found_nothing(struct relay *relay, struct publisher_repo
 {
     report->event = PUBLISHER_NOTHING;
     if (position_of(relay)->slicing && planted != PLANTED_SEQ_READING) { /* the window is done: stand at its S */
-        snapshot_copy(&position_of(relay)->from, &position_of(relay)->until);
-        position_of(relay)->slicing = false;
+        position_close_window(position_of(relay));
         relay->has_last_full = false;
         return ERROR_NONE;
     }
@@ -258,7 +264,12 @@ static enum error_class read_batch(struct relay *relay, struct publisher_report 
 {
     if (session_dead(relay))
         return ERROR_RECONNECT;
-    if (position_of(relay)->slicing && planted != PLANTED_SEQ_READING)
+    bool slicing = position_of(relay)->slicing && planted != PLANTED_SEQ_READING;
+    relay->reached = world.postgres.next_seq - 1;
+    relay->until_floor = slicing ? position_of(relay)->until_floor : relay->floor;
+    if (planted == PLANTED_OWN_FLOOR)
+        relay->until_floor = relay->reached;
+    if (slicing)
         snapshot_copy(until_of(relay), &position_of(relay)->until);
     else
         postgres_snapshot(&world.postgres, until_of(relay));
@@ -290,6 +301,7 @@ static enum error_class write_tick(struct relay *relay)
     if (!postgres_tick(&world.postgres, &relay->newest, &tick))
         return ERROR_FENCED;
     relay->newest = tick.name;
+    relay->floor = relay->reached;
     return fault() ? ERROR_RECONNECT : ERROR_NONE; /* ... or after it, before its answer */
 }
 
@@ -560,6 +572,7 @@ static void test_planted_mistakes_are_found(void **state)
         [PLANTED_KEEP_AFTER_REPEATED_END] = "producer kept after a repeated EndTxn",
         [PLANTED_POSITION_BEFORE_INIT] = "position read before init_transactions",
         [PLANTED_RESUME_AFTER_UNKNOWN] = "commit called again after an unknown outcome",
+        [PLANTED_OWN_FLOOR] = "floor of the batch itself, not of the last tick",
     };
     struct random seeds = random_seeded("simulation/planted");
     for (planted = PLANTED_NONE + 1; planted < PLANTEDS; planted++) {

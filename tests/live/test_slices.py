@@ -36,3 +36,26 @@ def test_a_relay_killed_between_two_slices_goes_on_at_the_next(relay, database, 
     for record in judge.read(kafka, [name]):
         found.setdefault(record.key.decode(), []).append(int(record.value))
     assert found == {f"k{key}": list(range(key, 2 * ROWS, KEYS)) for key in range(KEYS)}
+
+
+def test_late_rows_of_a_large_window_come_in_their_place(relay, database, kafka, topic):
+    """A transaction that was open at the last window writes before and after others: by seq, where they belong [W1]."""
+    name = topic(1)
+    relay.env["BOXRELAY_FAILPOINTS"] = ""
+    late = database.connect()
+    late.autocommit = False
+    cursor, row = late.cursor(), "INSERT INTO relay.outbox (topic, key, payload) VALUES (%s, 'late', %s)"
+    cursor.execute(row, (name, "first"))
+    with relay:
+        insert(database, name, 0, ROWS)
+        relay.drain()
+        assert relay.stop() == 0
+    insert(database, name, ROWS, ROWS)
+    cursor.execute(row, (name, "middle"))
+    insert(database, name, 2 * ROWS, ROWS)
+    cursor.execute(row, (name, "last"))
+    late.commit()
+    relay.drain()
+    values = [record.value.decode() for record in judge.read(kafka, [name])]
+    assert values == [*map(str, range(ROWS)), "first", *map(str, range(ROWS, 2 * ROWS)), "middle",
+                      *map(str, range(2 * ROWS, 3 * ROWS)), "last"]
