@@ -182,18 +182,30 @@ static bool is_shown(struct service_stream *slot, const struct outbox_stream_vie
     return false;
 }
 
+/* -1 rows: not known. A stream that found nothing at its last poll is not asked about. */
+static enum error_class count_pending(struct registry *registry, struct worker *worker, int64_t *rows,
+                                      int64_t *oldest_ms, struct error *error)
+{
+    bool drained;
+    *oldest_ms = 0;
+    bool ask = view_copy_position(&worker->view, registry->position, &drained);
+    *rows = drained ? 0 : -1;
+    if (ask && window_pending(registry->session, worker->reader, registry->position, REGISTRY_PENDING_MAX + 1, rows,
+                              oldest_ms, error))
+        return error->class;
+    if (*rows >= 0)
+        view_pending(&worker->view, *rows, *rows > REGISTRY_PENDING_MAX, *oldest_ms ? clock_unix_ms() - *oldest_ms : 0);
+    return ERROR_NONE;
+}
+
 /* Counts what is pending for a stream that we lead and writes its row where something changed. */
 static enum error_class write_state(struct registry *registry, struct service_stream *slot,
                                     struct outbox_stream_view *view, struct error *error)
 {
-    int64_t rows = -1, oldest_ms = 0, now_ms = clock_monotonic_ms();
+    int64_t rows, oldest_ms, now_ms = clock_monotonic_ms();
     struct worker *worker = slot->worker;
-    if (view_copy_position(&worker->view, registry->position)) {
-        if (window_pending(registry->session, worker->reader, registry->position, REGISTRY_PENDING_MAX + 1, &rows,
-                           &oldest_ms, error))
-            return error->class;
-        view_pending(&worker->view, rows, rows > REGISTRY_PENDING_MAX, oldest_ms ? clock_unix_ms() - oldest_ms : 0);
-    }
+    if (count_pending(registry, worker, &rows, &oldest_ms, error))
+        return error->class;
     double seconds = (double)(now_ms - slot->rows_at_ms) / 1000;
     const struct catalog_state state = {
         .stream = slot->stream.uuid,

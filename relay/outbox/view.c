@@ -26,7 +26,7 @@ void view_fini(struct view *view)
     pthread_mutex_destroy(&view->lock);
 }
 
-void view_state(struct view *view, const char *state, bool leader, bool paused)
+void view_state(struct view *view, const char *state, bool leader, bool paused, bool drained)
 {
     pthread_mutex_lock(&view->lock);
     if (strcmp(view->stream.state, state) != 0) {
@@ -35,6 +35,7 @@ void view_state(struct view *view, const char *state, bool leader, bool paused)
     }
     view->stream.leader = leader;
     view->stream.paused = paused;
+    view->drained = drained;
     view->stream.progress_ms = clock_monotonic_ms();
     pthread_mutex_unlock(&view->lock);
 }
@@ -121,10 +122,11 @@ void view_copy(struct view *view, struct outbox_stream_view *out)
     pthread_mutex_unlock(&view->lock);
 }
 
-bool view_copy_position(struct view *view, struct position *out)
+bool view_copy_position(struct view *view, struct position *out, bool *drained)
 {
     pthread_mutex_lock(&view->lock);
-    bool positioned = view->positioned;
+    *drained = view->drained;
+    bool positioned = view->positioned && !view->drained;
     if (positioned)
         position_copy(out, view->position);
     pthread_mutex_unlock(&view->lock);

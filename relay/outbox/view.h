@@ -13,12 +13,13 @@ struct view {
     struct outbox_stream_view stream;
     struct position *position; /* a copy, for counting what is pending */
     bool positioned;
+    bool drained; /* nothing was left at the last look, a poll ago at most */
 };
 
 MUST_CHECK bool view_init(struct view *view, const char *stream);
 void view_fini(struct view *view);
 
-void view_state(struct view *view, const char *state, bool leader, bool paused);
+void view_state(struct view *view, const char *state, bool leader, bool paused, bool drained);
 void view_error(struct view *view, const struct error *error);
 void view_recreated(struct view *view, enum error_class class, bool end_txn);
 void view_pending(struct view *view, int64_t rows, bool is_bound, int64_t oldest_age_ms);
@@ -29,6 +30,7 @@ void view_committed(struct view *view, const struct row *rows, size_t count);
 
 /* Thread: any. */
 void view_copy(struct view *view, struct outbox_stream_view *out);
-bool view_copy_position(struct view *view, struct position *out);
+/* Where there may be rows to count: false when the position is not known, or *drained. */
+bool view_copy_position(struct view *view, struct position *out, bool *drained);
 
 #endif

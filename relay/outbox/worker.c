@@ -17,7 +17,8 @@ enum { WAIT_MS_MAX = 5000 };
 static void show_state(struct worker *worker)
 {
     const struct publisher *publisher = &worker->publisher;
-    view_state(&worker->view, publisher_state_name(publisher->state), publisher->leading, publisher->paused);
+    bool drained = publisher->state == PUBLISHER_POLL && worker->has_last_full;
+    view_state(&worker->view, publisher_state_name(publisher->state), publisher->leading, publisher->paused, drained);
 }
 
 #ifdef BOXRELAY_FAULTS

@@ -16,12 +16,20 @@ enum { SESSION_PARAMETERS_MAX = 16 };
 MUST_CHECK enum error_class session_exec(struct session *session, const char *sql, int parameter_count,
                                          const char *const *parameters, PGresult **result, struct error *error);
 
+/*
+ * The same for one statement that a session runs again and again: prepared on first use, so that it is planned once.
+ * `sql` is its name: the same pointer is the same statement, as long as the session lives.
+ */
+MUST_CHECK enum error_class session_exec_prepared(struct session *session, const char *sql, int parameter_count,
+                                                  const char *const *parameters, PGresult **result,
+                                                  struct error *error);
+
 /* Where in the text of the last failed session_exec the server saw the error: characters from 1, or 0 for nowhere. */
 int session_error_position(const struct session *session);
 
 /*
- * Starts a statement in single-row mode with a binary result, prepared on first use; `sql` is its name: the same
- * pointer is the same statement. Rows come from session_next until it gives NULL.
+ * Starts a statement in single-row mode with a binary result, prepared as above. Rows come from session_next until it
+ * gives NULL.
  */
 MUST_CHECK enum error_class session_stream(struct session *session, const char *sql, int parameter_count,
                                            const char *const *parameters, struct error *error);

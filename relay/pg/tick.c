@@ -60,7 +60,7 @@ static enum error_class update(struct session *session, const char *sql, int par
                                const char *const *parameters, int rows, struct error *error)
 {
     PGresult *result;
-    if (session_exec(session, sql, parameter_count, parameters, &result, error)) {
+    if (session_exec_prepared(session, sql, parameter_count, parameters, &result, error)) {
         if (strcmp(error->code, "40001") != 0)
             return error->class;
         return error_set(error, ERROR_FENCED, "TICK_TAKEN", "another relay is writing a tick of this stream");

@@ -266,24 +266,6 @@ static enum error_class copy_rows(struct session *session, const char *sql, int 
     }
 }
 
-/* One row of int8 columns. */
-static enum error_class stream_numbers(struct session *session, const char *sql, int parameter_count,
-                                       const char *const *parameters, int64_t *numbers, int count, struct error *error)
-{
-    PGresult *result, *end;
-    if (session_stream(session, sql, parameter_count, parameters, error) || session_next(session, &result, error))
-        return error->class;
-    if (!result)
-        return error_set(error, ERROR_RECONNECT, "NO_ROW", "PostgreSQL gave no row where there is always one");
-    for (int i = 0; i < count; i++)
-        numbers[i] = int64_of(PQgetvalue(result, 0, i));
-    PQclear(result);
-    if (session_next(session, &end, error))
-        return error->class;
-    assert(!end);
-    return ERROR_NONE;
-}
-
 static void number_text(int64_t number, char text[NUMBER_TEXT]) { snprintf(text, NUMBER_TEXT, "%" PRId64, number); }
 
 static int by_seq(const void *a, const void *b)
@@ -430,7 +412,7 @@ enum error_class batch_begin(struct session *session, const struct window_reader
     PGresult *result;
     if (session_exec(session, "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE; SET LOCAL synchronous_commit = on", 0,
                      NULL, NULL, error) ||
-        session_exec(session, reader->sql[SNAPSHOT], COUNT_OF(parameters), parameters, &result, error))
+        session_exec_prepared(session, reader->sql[SNAPSHOT], COUNT_OF(parameters), parameters, &result, error))
         return error->class;
     enum error_class class = take_ground(result, ground, error);
     PQclear(result);
@@ -440,7 +422,7 @@ enum error_class batch_begin(struct session *session, const struct window_reader
 enum error_class poll_snapshot(struct session *session, struct snapshot *snapshot, struct error *error)
 {
     PGresult *result;
-    if (session_exec(session, sql_poll, 0, NULL, &result, error))
+    if (session_exec_prepared(session, sql_poll, 0, NULL, &result, error))
         return error->class;
     enum error_class class = parse_snapshot(result, snapshot, error);
     PQclear(result);
@@ -477,13 +459,16 @@ enum error_class window_pending(struct session *session, const struct window_rea
     number_text(limit, count_max);
     const char *parameters[] = {window.text[0], window.text[1], window.text[2],
                                 position->slicing ? last : window.text[3], count_max};
-    int64_t numbers[2] = {0};
-    class = stream_numbers(session, reader->sql[position->slicing ? PENDING_SLICING : PENDING], COUNT_OF(parameters),
-                           parameters, numbers, 2, error);
+    PGresult *result;
+    class = session_exec(session, reader->sql[position->slicing ? PENDING_SLICING : PENDING], COUNT_OF(parameters),
+                         parameters, &result, error);
     window_parameters_fini(&window);
-    *rows = numbers[0];
-    *oldest_ms = numbers[1];
-    return class;
+    if (class)
+        return class;
+    *rows = number_of(result, 0);
+    *oldest_ms = number_of(result, 1);
+    PQclear(result);
+    return ERROR_NONE;
 }
 
 enum error_class window_drained(struct session *session, const struct window_reader *reader, const struct uuid *stream,
