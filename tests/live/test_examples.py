@@ -53,7 +53,8 @@ def environment():
             "PIP_NO_COMPILE": "1",
             "npm_config_cache": str(cache / "npm"), "npm_config_update_notifier": "false",
             "MAVEN_OPTS": f"-Dmaven.repo.local={cache / 'maven'}", "GOMODCACHE": str(cache / "go-modules"),
-            "GOCACHE": str(cache / "go-build"), "GOFLAGS": "-modcacherw -buildvcs=false", "CGO_ENABLED": "0"}
+            "GOCACHE": str(cache / "go-build"), "GOFLAGS": "-modcacherw -buildvcs=false", "CGO_ENABLED": "0",
+            "JAVA_TOOL_OPTIONS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"}
 
 
 def shell(lines, folder, env, timeout=500):
