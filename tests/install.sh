@@ -30,6 +30,13 @@ cmake_version="$(cmake --version 2>/dev/null | sed -n '1s/[^0-9]*//p')" || true
 major="$(command -v java >/dev/null && java_major java)" || true
 if ! [ "${major:-0}" -ge 17 ] || ! command -v javac >/dev/null; then missing+=(openjdk-17-jdk-headless); fi
 command -v mvn >/dev/null || missing+=(maven)
+if [ "$tier" = test ]; then
+    # The examples of docs/writing.md.
+    /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+    { command -v node && command -v npm; } >/dev/null || missing+=(nodejs npm)
+    command -v go >/dev/null || missing+=(golang-go)
+    ruby -e 'require "active_record"; require "pg"' 2>/dev/null || missing+=(ruby ruby-activerecord ruby-pg)
+fi
 
 [ ${#missing[@]} -gt 0 ] || exit 0
 
