@@ -11,7 +11,7 @@ esac
 packages=(gcc libc6-dev ninja-build pkg-config librdkafka-dev libpq-dev libuv1-dev libjansson-dev
     libmicrohttpd-dev libcmocka-dev postgresql postgresql-client python3 python3-psycopg2 git ca-certificates)
 if [ "$tier" = test ]; then
-    packages+=(clang libclang-rt-14-dev clang-format clang-tidy cppcheck python3-pytest)
+    packages+=(clang libclang-rt-dev clang-format clang-tidy cppcheck python3-pytest)
 fi
 
 # Programs may come from elsewhere: what counts is that they answer with a version that will do.
@@ -28,7 +28,7 @@ cmake_version="$(cmake --version 2>/dev/null | sed -n '1s/[^0-9]*//p')" || true
 { [ -n "$cmake_version" ] && at_least 3.25 "$cmake_version"; } || missing+=(cmake)
 # javac of the same kit; asking it for its version takes too long.
 major="$(command -v java >/dev/null && java_major java)" || true
-if ! [ "${major:-0}" -ge 17 ] || ! command -v javac >/dev/null; then missing+=(openjdk-17-jdk-headless); fi
+if ! [ "${major:-0}" -ge 17 ] || ! command -v javac >/dev/null; then missing+=(default-jdk-headless); fi
 command -v mvn >/dev/null || missing+=(maven)
 
 [ ${#missing[@]} -gt 0 ] || exit 0
