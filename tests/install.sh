@@ -1,17 +1,21 @@
 #!/usr/bin/env bash
 # Installs from Debian what is missing for building and testing, and nothing that is there.
-# Usage: tests/install.sh [build|test]   build: to build and to run the playground; test (default): all
+# Usage: tests/install.sh [build|test|full]   build: to build and to run the playground; test (default): also for the tests
+# of the default tier; full: for all tests
 set -euo pipefail
 
 case "${1:-test}" in
-    build|test) tier="${1:-test}" ;;
-    *) sed -n '2,3s/^# //p' "$0"; exit 2 ;;
+    build|test|full) tier="${1:-test}" ;;
+    *) sed -n '2,4s/^# //p' "$0"; exit 2 ;;
 esac
 
 packages=(gcc libc6-dev ninja-build pkg-config librdkafka-dev libpq-dev libuv1-dev libjansson-dev
     libmicrohttpd-dev libcmocka-dev postgresql postgresql-client python3 python3-psycopg2 git ca-certificates)
-if [ "$tier" = test ]; then
+if [ "$tier" != build ]; then
     packages+=(clang libclang-rt-dev clang-format clang-tidy cppcheck python3-pytest)
+fi
+if [ "$tier" = full ]; then
+    packages+=(debootstrap)
 fi
 
 # Programs may come from elsewhere: what counts is that they answer with a version that will do.
