@@ -43,7 +43,7 @@ if [ "$(id -u)" -ne 0 ]; then
     as_root=(sudo)
 fi
 
-echo "Installing from Debian: ${missing[*]}"
+echo "Installing from Debian (a few minutes, if it is much): ${missing[*]}"
 log="$(mktemp)"
 trap 'rm -f "$log"' EXIT
 

@@ -1,8 +1,8 @@
 """The outbox path on the other versions of PostgreSQL and Kafka, and on three brokers that die one after the other.
 
-A version is another default for the servers that the tests start (TEST_POSTGRES_VERSION, TEST_KAFKA_VERSION), so that whole
-modules run on it, as `TEST_KAFKA_VERSION=3.9.1 pytest tests/live/test_outbox.py` does by hand. What tests the schema alone
-takes the fixture `cluster` of schema.py instead, which knows the other versions of PostgreSQL by itself.
+A version is another default for the servers that the tests start (TEST_POSTGRES_VERSION, TEST_KAFKA_VERSION), so that
+whole modules run on it, as `TEST_KAFKA_VERSION=3.9.1 pytest tests/live/test_outbox.py` does by hand. What tests the
+schema alone takes the fixture `cluster` of schema.py instead, which knows the other versions of PostgreSQL by itself.
 """
 import os
 import re
