@@ -15,7 +15,7 @@ import uuid
 from pathlib import Path
 
 from servers.ports import free_ports
-from servers.process import Timeout, stretched
+from servers.process import Timeout, end_with_us, stretched
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -76,6 +76,7 @@ class Relay:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([binary(), "run", *args], env=self.env, stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log)
+        end_with_us(self.process.pid)
         return self
 
     def running(self):

@@ -87,6 +87,13 @@ def remove_at_end(path):
         _keeper.tell(f"dir {path}")
 
 
+def end_with_us(pid, last_signal=signal.SIGKILL):
+    """The keeper ends that process of ours when we end in whatever way."""
+    started = keeper_module.start_time(pid)
+    if started is not None:
+        _keeper.tell(f"pid {pid} {started} {int(last_signal)}")
+
+
 class Child:
     """One process that we started. `last_signal` is what the keeper ends it with."""
 
@@ -99,9 +106,7 @@ class Child:
             self._popen = subprocess.Popen(self.argv, stderr=out, start_new_session=True, **popen)
         self.pid = self._popen.pid
         self.stdin, self.stdout = self._popen.stdin, self._popen.stdout
-        started = keeper_module.start_time(self.pid)
-        if started is not None:
-            _keeper.tell(f"pid {self.pid} {started} {int(last_signal)}")
+        end_with_us(self.pid, last_signal)
 
     @property
     def alive(self):
