@@ -24,7 +24,8 @@ sys.path.insert(0, str(REPO / "tests"))
 
 import judge  # noqa: E402
 from servers import Kafka, Postgres  # noqa: E402
-from servers.paths import run_dir  # noqa: E402
+from servers.kafka import DEFAULT_VERSION  # noqa: E402
+from servers.paths import cache_dir, run_dir  # noqa: E402
 from servers.ports import free_ports  # noqa: E402
 from servers.process import Child, Timeout, wait_until  # noqa: E402
 
@@ -100,7 +101,7 @@ class Playground:
 
     def start_servers(self):
         """Both at once; the first start of a checkout fetches Kafka's jars."""
-        if not (REPO / "build" / "cache" / "kafka-4.1.1").exists():
+        if not (cache_dir() / f"kafka-{DEFAULT_VERSION}").exists():
             say("  kafka      fetching its jars from Maven Central, once: a minute or two")
         begun = begin("servers")
         self.postgres, self.kafka = Postgres(), Kafka()

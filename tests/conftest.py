@@ -7,6 +7,7 @@ shared servers' fault proxies, healed before and after the test.
 import signal
 import sys
 import threading
+import time
 import uuid
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from servers import Kafka, Postgres  # noqa: E402
+from servers.process import stretched  # noqa: E402
 
 
 class Lazy:
@@ -98,7 +100,12 @@ def pytest_runtest_protocol(item):
     marker = item.get_closest_marker("seconds")
     seconds = marker.args[0] if marker else TEST_SECONDS_MAX
 
+    begin = time.monotonic()
+
     def expire(*_):
+        if time.monotonic() - begin < stretched(seconds):  # others use the machine: a little more
+            signal.setitimer(signal.ITIMER_REAL, 10)
+            return
         signal.setitimer(signal.ITIMER_REAL, 10)  # again, should the clearing up hang as well
         raise TimeoutError(f"the test took longer than {seconds} s")
     before = signal.signal(signal.SIGALRM, expire)

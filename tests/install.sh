@@ -1,17 +1,21 @@
 #!/usr/bin/env bash
 # Installs from Debian what is missing for building and testing, and nothing that is there.
-# Usage: tests/install.sh [build|test]   build: to build and to run the playground; test (default): all
+# Usage: tests/install.sh [build|test|full]   build: to build and to run the playground; test (default): also for the tests
+# of the default tier; full: for all tests
 set -euo pipefail
 
 case "${1:-test}" in
-    build|test) tier="${1:-test}" ;;
-    *) sed -n '2,3s/^# //p' "$0"; exit 2 ;;
+    build|test|full) tier="${1:-test}" ;;
+    *) sed -n '2,4s/^# //p' "$0"; exit 2 ;;
 esac
 
 packages=(gcc libc6-dev ninja-build pkg-config librdkafka-dev libpq-dev libuv1-dev libjansson-dev
     libmicrohttpd-dev libcmocka-dev postgresql postgresql-client python3 python3-psycopg2 git ca-certificates)
-if [ "$tier" = test ]; then
-    packages+=(clang libclang-rt-14-dev clang-format clang-tidy cppcheck python3-pytest)
+if [ "$tier" != build ]; then
+    packages+=(clang libclang-rt-dev clang-format clang-tidy cppcheck python3-pytest)
+fi
+if [ "$tier" = full ]; then
+    packages+=(debootstrap)
 fi
 
 # Programs may come from elsewhere: what counts is that they answer with a version that will do.
@@ -28,7 +32,7 @@ cmake_version="$(cmake --version 2>/dev/null | sed -n '1s/[^0-9]*//p')" || true
 { [ -n "$cmake_version" ] && at_least 3.25 "$cmake_version"; } || missing+=(cmake)
 # javac of the same kit; asking it for its version takes too long.
 major="$(command -v java >/dev/null && java_major java)" || true
-if ! [ "${major:-0}" -ge 17 ] || ! command -v javac >/dev/null; then missing+=(openjdk-17-jdk-headless); fi
+if ! [ "${major:-0}" -ge 17 ] || ! command -v javac >/dev/null; then missing+=(default-jdk-headless); fi
 command -v mvn >/dev/null || missing+=(maven)
 if [ "$tier" = test ]; then
     # The examples of docs/writing.md.
@@ -46,7 +50,7 @@ if [ "$(id -u)" -ne 0 ]; then
     as_root=(sudo)
 fi
 
-echo "Installing from Debian: ${missing[*]}"
+echo "Installing from Debian (a few minutes, if it is much): ${missing[*]}"
 log="$(mktemp)"
 trap 'rm -f "$log"' EXIT
 

@@ -198,7 +198,8 @@ def arguments():
         epilog="Ends with the line 'N passed, N failed'; exit status 1 if anything failed or could not run.\n"
                "Logs and reports are in build/test-reports/.")
     parser.add_argument("--full", action="store_true",
-                        help="also the long tests: campaigns, PostgreSQL 14 to 18, Kafka 3.9, three brokers")
+                        help="also the long tests: campaigns, PostgreSQL 14 to 18, Kafka 3.9, three brokers, Debian 13 "
+                             "(hours, root; docs/contributing.md)")
     parser.add_argument("--only", metavar="PATTERN",
                         help="only the release and debug builds and the live tests that match (pytest -k)")
     return parser.parse_args()

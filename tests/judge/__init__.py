@@ -14,7 +14,7 @@ from urllib.parse import quote_plus, unquote_plus
 
 from servers import jars
 from servers.cache import build_once
-from servers.kafka import DEFAULT_VERSION
+from servers.kafka import NEWEST_VERSION
 from servers.paths import HERE, run_dir
 from servers.process import Child, Timeout
 
@@ -74,7 +74,7 @@ def _classes():
     def compile_all(folder):
         javac = Path(jars.java()).with_name("javac")
         done = subprocess.run([javac if javac.exists() else "javac", "--release", "17", "-Xlint:all", "-cp",
-                               jars.class_path(DEFAULT_VERSION), "-d", folder, *SOURCES],
+                               jars.class_path(NEWEST_VERSION), "-d", folder, *SOURCES],
                               capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"javac failed:\n{done.stdout}{done.stderr}")
@@ -94,7 +94,7 @@ class _Java(Child):
     the start of the later ones (a test reads many times)."""
 
     def __init__(self, main, *args, **popen):
-        classes = f"{_classes()}:{jars.class_path(DEFAULT_VERSION)}"
+        classes = f"{_classes()}:{jars.class_path(NEWEST_VERSION)}"
         self._archive = jars.archive_path(f"judge-{main}", classes)
         self._made = self._archive.with_suffix(f".{uuid.uuid4().hex[:8]}.tmp")
         option = f"-XX:SharedArchiveFile={self._archive}" if self._archive.exists() else \

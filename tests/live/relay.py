@@ -15,7 +15,7 @@ import uuid
 from pathlib import Path
 
 from servers.ports import free_ports
-from servers.process import Timeout
+from servers.process import Timeout, end_with_us, stretched
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -27,12 +27,12 @@ def binary():
 
 def wait_until(condition, what, timeout=60, every=0.05):
     """The condition's first true value; Timeout naming what was waited for."""
-    deadline = time.monotonic() + timeout
+    begin = time.monotonic()
     while True:
         value = condition()
         if value:
             return value
-        if time.monotonic() > deadline:
+        if time.monotonic() - begin > stretched(timeout):
             raise Timeout(f"{what}: not within {timeout} s")
         time.sleep(every)
 
@@ -62,8 +62,8 @@ class Relay:
 
     def command(self, *args, timeout=90):
         """A command with the same configuration; the finished process with text stdout and stderr."""
-        return subprocess.run([binary(), *args], env=self.env, capture_output=True, text=True, timeout=timeout,
-                              check=False)
+        return subprocess.run([binary(), *args], env=self.env, capture_output=True, text=True,
+                              timeout=stretched(timeout), check=False)
 
     def migrate(self):
         """Makes the schema."""
@@ -76,6 +76,7 @@ class Relay:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([binary(), "run", *args], env=self.env, stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log)
+        end_with_us(self.process.pid)
         return self
 
     def running(self):
@@ -96,7 +97,7 @@ class Relay:
     def stop(self, timeout=30):
         """TERM; the exit status."""
         self.signal(signal.SIGTERM)
-        return self.process.wait(timeout)
+        return self.process.wait(stretched(timeout))
 
     def lines(self):
         """The log's lines as dictionaries; a line that is no JSON as {"raw": line}."""
@@ -143,5 +144,6 @@ class Relay:
 
     def drain(self, timeout=60):
         """Everything committed until now is published, whoever leads."""
+        timeout = round(stretched(timeout))
         done = self.command("run", "--once", "--timeout", f"{timeout}s", timeout=timeout + 30)
         assert done.returncode == 0, f"run --once ended with {done.returncode}: {done.stderr}"

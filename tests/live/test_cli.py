@@ -11,6 +11,7 @@ import pytest
 
 from live.relay import binary, wait_until
 from servers.ports import free_ports
+from servers.process import stretched
 
 NOWHERE = "127.0.0.1:1"
 
@@ -18,7 +19,7 @@ NOWHERE = "127.0.0.1:1"
 def run(*args, env=None, timeout=60):
     """The finished process; nothing of our own environment but the path."""
     return subprocess.run([binary(), *args], env={"PATH": os.environ["PATH"], **(env or {})}, capture_output=True,
-                          text=True, timeout=timeout, check=False)
+                          text=True, timeout=stretched(timeout), check=False)
 
 
 @pytest.fixture
@@ -255,7 +256,7 @@ class Daemon:
         """Exit code, and how long it took."""
         begin = time.monotonic()
         self.process.send_signal(signum)
-        return self.process.wait(20), time.monotonic() - begin
+        return self.process.wait(stretched(20)), time.monotonic() - begin
 
 
 def test_daemon_stays_up_without_postgres_and_kafka(config, tmp_path):
@@ -275,7 +276,7 @@ def test_daemon_stays_up_without_postgres_and_kafka(config, tmp_path):
         assert "\nboxrelay_postgres_up 0\n" in get(daemon.port, "/metrics")[2]
         assert json.loads(get(daemon.port, "/status")[2])["postgres_up"] is False
         code, seconds = daemon.stop()
-        assert code == 0 and seconds < 10
+        assert code == 0 and seconds < stretched(10)
         assert daemon.lines()[-1]["msg"] == "boxrelay stopped"
 
 
@@ -328,7 +329,7 @@ def test_signals_pause_and_resume_all_streams(database, config, tmp_path):
         assert daemon.wait_line("all streams resumed")["streams"] == 2
         assert database.query(paused)[0][0] == 0
         code, seconds = daemon.stop(signal.SIGINT)
-        assert code == 0 and seconds < 10
+        assert code == 0 and seconds < stretched(10)
 
 
 def test_service_manager_is_notified(config, tmp_path):

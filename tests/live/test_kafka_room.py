@@ -13,8 +13,13 @@ import judge
 from proxy import END_TXN, PRODUCE
 from servers import Kafka, wait_until
 from servers.paths import new_dir
+from servers.process import stretched
 from servers.wire import Connection, Writer
 from kafka_room import Driver
+
+# With librdkafka 2.8 two of ten closes took a second while the broker was away, with 2.0.2 none. What counts is that no
+# close waits for the broker.
+CLOSE_MS_MAX = 2000
 
 
 @pytest.fixture
@@ -231,8 +236,8 @@ def test_a_commit_without_an_answer_is_not_resumed(kafka, kafka_proxy, topic, dr
     d.ok("begin", 10000)
     d.send(name, "k", "unknown")
     answer = d("commit", 1)
-    assert answer["class"] == "recreate" and 1400 < answer["ms"] < 3000
-    assert d.ok("close")["ms"] < 1000
+    assert answer["class"] == "recreate" and 1400 < answer["ms"] < stretched(3000)
+    assert d.ok("close")["ms"] < stretched(CLOSE_MS_MAX)
     held.release()
     d.open(transactional_id, topics=[name])
     assert values(kafka, name) == [b"unknown"]
@@ -251,7 +256,7 @@ def test_a_late_answer_finds_nobody_waiting(kafka_proxy, topic, driver, planted)
     if planted:
         assert answer["ms"] >= 3500, "resumed until the answer came"
     else:
-        assert answer["class"] == "recreate" and answer["ms"] < 3500
+        assert answer["class"] == "recreate" and answer["ms"] < stretched(3500)
 
 
 # Take-over
@@ -274,7 +279,7 @@ def test_take_over_after_kill_with_an_open_transaction(kafka, topic, driver):
     heir.ok("commit", 1)
     print("take-over ms:", [round(ms) for ms in times[1:]])
     assert values(kafka, name) == [b"heir"]
-    assert min(times[1:]) < 500
+    assert min(times[1:]) < stretched(500)
 
 
 def test_a_zombie_writes_nothing_after_a_take_over(kafka, topic, driver):
@@ -382,8 +387,8 @@ def test_a_barrier_that_does_not_appear_is_no_missing_position(kafka, driver):
 
 def poll_until(d, change, timeout=10):
     """Polls until such a change came; returns all changes."""
-    changes, until = [], time.monotonic() + timeout
-    while time.monotonic() < until:
+    changes, begin = [], time.monotonic()
+    while time.monotonic() - begin < stretched(timeout):
         changes += d("poll", 50)["changes"]
         if any(seen["change"] == change for seen in changes):
             return changes
@@ -398,10 +403,10 @@ def test_members_share_partitions_and_hand_over(driver):
     two.ok("join", group, positions, "-")
     assert [c["change"] for c in poll_until(one, "assigned")] == ["revoked", "assigned"]
     assert len(poll_until(two, "assigned")[-1]["partitions"]) in (1, 2)
-    assert two.ok("leave")["ms"] < 1500
+    assert two.ok("leave")["ms"] < stretched(1500)
     started = time.monotonic()
     assert poll_until(one, "assigned")[-1]["partitions"] == [0, 1, 2]
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < stretched(3)
     one.ok("ensure", positions, 4, 0, 0)
     assert poll_until(one, "assigned")[-1]["partitions"] == [0, 1, 2, 3]
     two.ok("join", group, positions, "-")
@@ -410,7 +415,7 @@ def test_members_share_partitions_and_hand_over(driver):
     two.process.kill()
     started = time.monotonic()
     assert poll_until(one, "assigned", 15)[-1]["partitions"] == [0, 1, 2, 3]
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < stretched(10)
 
 
 def test_two_members_with_one_instance_id(driver):
@@ -430,7 +435,7 @@ def test_two_members_with_one_instance_id(driver):
     for _ in range(20):
         changes.extend(one("poll", 50)["changes"])
     assert any(change["change"] == "lost" and change["partitions"] == [0] for change in changes)
-    assert one.ok("leave")["ms"] < 2000
+    assert one.ok("leave")["ms"] < stretched(2000)
 
 
 # Outages: no call is longer than its deadline and a second
@@ -441,18 +446,18 @@ def test_brokers_that_never_came(driver):
         address = f"127.0.0.1:{unused.getsockname()[1]}"
         with Driver(address) as d:
             answer = d("open", "tx", 2000, 0, "-")
-            assert answer["class"] == "reconnect" and "refused" in answer["text"] and answer["ms"] < 3000
+            assert answer["class"] == "reconnect" and "refused" in answer["text"] and answer["ms"] < stretched(3000)
             d.ok("stop-in", 300)
             answer = d("open", "tx", 20000, 0, "-")
-            assert answer["code"] == "STOPPING" and answer["ms"] < 2500
+            assert answer["code"] == "STOPPING" and answer["ms"] < stretched(2500)
             d.ok("stop", 0)
             answer = d("readback", "p", 0, fresh_uuid(), fresh_uuid(), -1, 1500)
-            assert answer["class"] == "reconnect" and answer["ms"] < 2500
+            assert answer["class"] == "reconnect" and answer["ms"] < stretched(2500)
             d.ok("stop-in", 300)
             assert d("ensure", "p", 1, 0, 0)["code"] == "STOPPING"
             d.ok("join", "group", "p", "-")
             assert [d("poll", 500)["class"] for _ in range(3)][-1] == "reconnect"
-            assert d.ok("leave")["ms"] < 1500
+            assert d.ok("leave")["ms"] < stretched(1500)
 
 
 def test_a_broker_that_stops_answering_dies_and_comes_back():
@@ -464,12 +469,12 @@ def test_a_broker_that_stops_answering_dies_and_comes_back():
         d.ok("many", name, 100, 100, 10, "frozen")
         kafka.pause()
         answer = d("commit", 100)
-        assert answer["class"] == "recreate" and answer["ms"] < 3000
-        assert d.ok("close")["ms"] < 1000
+        assert answer["class"] == "recreate" and answer["ms"] < stretched(3000)
+        assert d.ok("close")["ms"] < stretched(CLOSE_MS_MAX)
         answer = d("open", "tx", 2000, 0, name)
-        assert answer["class"] in ("retry", "reconnect") and answer["ms"] < 3000
+        assert answer["class"] in ("retry", "reconnect") and answer["ms"] < stretched(3000)
         answer = d("readback", positions, 0, stream, barrier, 0, 1500)
-        assert answer["class"] == "reconnect" and answer["ms"] < 3500
+        assert answer["class"] == "reconnect" and answer["ms"] < stretched(3500)
         kafka.resume()
         d.open("tx", topics=[name, positions])
         d.ok("barrier", positions, 0, stream, barrier, 1)
@@ -477,8 +482,8 @@ def test_a_broker_that_stops_answering_dies_and_comes_back():
         d.ok("many", name, 100, 100, 10, "killed")
         kafka.kill()
         answer = d("commit", 100)
-        assert answer["class"] == "recreate" and answer["ms"] < 3000
-        assert d.ok("close")["ms"] < 1000
+        assert answer["class"] == "recreate" and answer["ms"] < stretched(3000)
+        assert d.ok("close")["ms"] < stretched(CLOSE_MS_MAX)
         kafka.start()
         d.open("tx", topics=[name, positions])
         assert d.ok("readback", positions, 0, stream, barrier, 0, 10000)["found"] is True
@@ -594,7 +599,7 @@ def test_a_topic_that_may_not_be_written_is_told_at_once():
         d.send(read, "k", "bad")
         answer = d("commit", 1)
         assert (answer["class"], answer["code"]) == ("config", "TOPIC_AUTHORIZATION_FAILED")
-        assert answer["ms"] < 2000
+        assert answer["ms"] < stretched(2000)
 
 
 # Three brokers

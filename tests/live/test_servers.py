@@ -14,6 +14,7 @@ import judge
 from proxy import END_TXN, PRODUCE
 from servers import Kafka, Postgres, wait_until
 from servers.keeper import start_time
+from servers.process import stretched
 
 UP = Path(__file__).resolve().parents[1] / "servers" / "up.py"
 
@@ -171,7 +172,7 @@ def test_proxy_freeze_cut_refuse_delay_slice(database, postgres_proxy):
     thread.start()
     assert not answered.wait(0.3)
     postgres_proxy.thaw()
-    assert answered.wait(5)
+    assert answered.wait(stretched(5))
     thread.join()
     postgres_proxy.delay(100)
     begin = time.monotonic()
@@ -230,7 +231,7 @@ def test_proxy_carries_enough(kafka, kafka_proxy, topic):
         for _ in range(300):
             sender.send(name, None, b"x" * 100_000)
         sender.flush()
-        assert 30 / (time.monotonic() - begin) > 10  # MB/s; the Python sender is the brake here
+        assert time.monotonic() - begin < stretched(3)  # 10 MB/s; the Python sender is the brake here
 
 
 def test_postgres_crashes_and_keeps_what_was_committed():

@@ -21,7 +21,8 @@ from .ports import HOST, free_ports, reserve
 from .process import Child, Ended, wait_until
 from .wire import Admin, metadata
 
-DEFAULT_VERSION = "4.1.1"
+NEWEST_VERSION = "4.1.1"
+DEFAULT_VERSION = os.environ.get("TEST_KAFKA_VERSION") or NEWEST_VERSION
 JVM = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Xshare:auto", "-Xlog:cds=off",
        "-Xlog:cds+dynamic=off", f"-Dlog4j2.configurationFile={HERE}/log4j2.properties",
        f"-Dlog4j.configuration=file:{HERE}/log4j.properties"]

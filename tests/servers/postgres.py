@@ -42,12 +42,17 @@ SETTINGS = {
 }
 
 
-def default_version():
-    """15 of Debian 12 where it is, else the newest that is installed."""
+def installed_version():
+    """Debian's: 15 of Debian 12 where it is, else the newest that is installed."""
     found = sorted(int(path.name) for path in DEBIAN.glob("[0-9]*") if (path / "bin/initdb").exists())
     if not found:
         raise RuntimeError("no PostgreSQL server; run tests/install.sh")
     return 15 if 15 in found else found[-1]
+
+
+def default_version():
+    """Debian's, or another by TEST_POSTGRES_VERSION."""
+    return int(os.environ.get("TEST_POSTGRES_VERSION") or installed_version())
 
 
 def _binaries(version):
@@ -334,8 +339,8 @@ class Postgres:
         clients), by the steps of "Making a Base Backup Using the Low Level API" in PostgreSQL's manual.
         """
         program = self.bin / "pg_basebackup"
-        if program.exists() or self.version < default_version():
-            program = program if program.exists() else DEBIAN / str(default_version()) / "bin/pg_basebackup"
+        if program.exists() or self.version < installed_version():
+            program = program if program.exists() else DEBIAN / str(installed_version()) / "bin/pg_basebackup"
             _run([program, "-D", target, "-h", self.socket_dir, "-p", self.port, "-U", SUPERUSER, "-c", "fast",
                   "-X", "stream", "--no-sync"])
         else:

@@ -21,12 +21,20 @@ class Ended(Exception):
     """What was waited for can no longer come true, because a process has ended."""
 
 
+STRETCH_MAX = 10
+
+
+def stretched(limit):
+    """An upper limit of time as it holds now: on a machine with more to run than it has cores, all takes longer."""
+    return limit * min(STRETCH_MAX, max(1, os.getloadavg()[0] / (os.cpu_count() or 1)))
+
+
 def wait_until(condition, timeout, what, interval=0.02):
     """Polls until condition() is true and returns its value; raises Timeout naming `what`.
 
     An exception of the condition counts as "not yet", but for Ended; the last one is told.
     """
-    deadline = time.monotonic() + timeout
+    begin = time.monotonic()
     last = None
     while True:
         try:
@@ -37,7 +45,7 @@ def wait_until(condition, timeout, what, interval=0.02):
             raise
         except Exception as error:  # pylint: disable=broad-except
             last = error
-        if time.monotonic() > deadline:
+        if time.monotonic() - begin > stretched(timeout):
             raise Timeout(f"not within {timeout} s: {what}" + (f" (last: {last!r})" if last else ""))
         time.sleep(interval)
 
@@ -79,6 +87,13 @@ def remove_at_end(path):
         _keeper.tell(f"dir {path}")
 
 
+def end_with_us(pid, last_signal=signal.SIGKILL):
+    """The keeper ends that process of ours when we end in whatever way."""
+    started = keeper_module.start_time(pid)
+    if started is not None:
+        _keeper.tell(f"pid {pid} {started} {int(last_signal)}")
+
+
 class Child:
     """One process that we started. `last_signal` is what the keeper ends it with."""
 
@@ -91,9 +106,7 @@ class Child:
             self._popen = subprocess.Popen(self.argv, stderr=out, start_new_session=True, **popen)
         self.pid = self._popen.pid
         self.stdin, self.stdout = self._popen.stdin, self._popen.stdout
-        started = keeper_module.start_time(self.pid)
-        if started is not None:
-            _keeper.tell(f"pid {self.pid} {started} {int(last_signal)}")
+        end_with_us(self.pid, last_signal)
 
     @property
     def alive(self):

@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from servers import Kafka, Postgres  # noqa: E402
+from servers.kafka import DEFAULT_VERSION  # noqa: E402
 
 
 def arguments():
@@ -24,7 +25,7 @@ def arguments():
     parser.add_argument("--no-kafka", action="store_true", help="PostgreSQL only")
     parser.add_argument("--no-postgres", action="store_true", help="Kafka only")
     parser.add_argument("--brokers", type=int, default=1, help="Kafka brokers (default 1)")
-    parser.add_argument("--kafka-version", default="4.1.1", help="4.1.1 (default) or 3.9.1")
+    parser.add_argument("--kafka-version", default=DEFAULT_VERSION, help="4.1.1 (default) or 3.9.1")
     parser.add_argument("--postgres-version", type=int, help="14 to 18 (default: Debian's)")
     parser.add_argument("--database", default="postgres", help="made if it is not there")
     parser.add_argument("--topic", action="append", default=[], metavar="NAME[:PARTITIONS]", help="made")
