@@ -1,0 +1,91 @@
+"""The relay's own statements, in a session with the relay's settings: what PostgreSQL does for a poll or a slice.
+
+The statements are the files that the program carries (sql/statements); settings are those of relay/pg/session.c. A poll
+is what relay/pg/window.c sends: begin, snapshot, the window's size, and the window if it has rows. CPU is the backend's
+own, by the scheduler, so that a busy machine disturbs it little.
+"""
+import re
+import time
+
+from live.relay import REPOSITORY
+
+from . import usage
+
+STATEMENTS = REPOSITORY / "sql" / "statements"
+SETTINGS = """SET plan_cache_mode = force_generic_plan; SET jit = off; SET max_parallel_workers_per_gather = 0;
+    SET search_path = ''; SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off"""
+ROWS_MAX = 5000
+
+
+class Snapshot:
+    """pg_snapshot's text, taken apart."""
+
+    def __init__(self, text):
+        xmin, xmax, xip = text.split(":")
+        self.xmin, self.xmax = int(xmin), int(xmax)
+        self.xip = [int(xid) for xid in xip.split(",") if xid]
+
+
+def window(since, until):
+    """The parameters $1 to $4 of a window, as include/core/snapshot.h, struct window."""
+    late = [xid for xid in since.xip if xid not in set(until.xip)]
+    return [str(since.xmax), str(until.xmax), *("{" + ",".join(map(str, xids)) + "}" for xids in (until.xip, late))]
+
+
+class Reader:
+    """One session."""
+
+    def __init__(self, postgres, database, settings=SETTINGS):
+        self.connection = postgres.connect(database)
+        self.cursor = self.connection.cursor()
+        self.cursor.execute(settings)
+        self.pid = self.connection.get_backend_pid()
+        self.cursor.execute("SELECT uuid::text FROM relay.stream")
+        self.stream = self.cursor.fetchone()[0]
+        for name in ("snapshot", "probe", "window", "window_start", "slice"):
+            self.prepare(name, (STATEMENTS / f"{name}.sql").read_text())
+
+    def close(self):
+        """Ends it."""
+        self.connection.close()
+
+    def prepare(self, name, sql):
+        """A statement whose parameters are all texts."""
+        count = max(map(int, re.findall(r"\$(\d+)", re.sub("--.*", "", sql))))
+        self.cursor.execute(f"PREPARE relay_{name} ({', '.join(['text'] * count)}) AS {sql}")
+
+    def execute(self, name, *values):
+        """Its rows."""
+        self.cursor.execute(f"EXECUTE relay_{name} ({', '.join(['%s'] * len(values))})", values)
+        return self.cursor.fetchall()
+
+    def begin(self):
+        """As batch_begin does; the transaction's snapshot."""
+        self.cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE; SET LOCAL synchronous_commit = on")
+        return Snapshot(self.execute("snapshot", self.stream)[0][0])
+
+    def rollback(self):
+        """Ends the transaction."""
+        self.cursor.execute("ROLLBACK")
+
+    def look(self):
+        """A snapshot of now."""
+        now = self.begin()
+        self.rollback()
+        return now
+
+    def poll(self, since):
+        """(The snapshot, the rows)."""
+        now = self.begin()
+        parameters = window(since, now)
+        count, = self.execute("probe", *parameters, str(ROWS_MAX + 1))[0][:1]
+        rows = self.execute("window", *parameters) if count else []
+        self.rollback()
+        return now, rows
+
+    def timed(self, call, *args):
+        """(What the call returns, the backend's CPU in us, the time in us)."""
+        before, began = usage.cpu_exact(self.pid), time.monotonic()
+        found = call(*args)
+        took = (time.monotonic() - began) * 1e6
+        return found, (usage.cpu_exact(self.pid) - before) * 1e6, took
