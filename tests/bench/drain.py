@@ -38,8 +38,9 @@ def drain_relay(place, rows, size, headers):
 def run(place, report):
     """Both sizes."""
     rows = 200_000 if place.options.quick else 1_000_000
+    place.warm()
     report.begin("drain", f"a backlog of {rows:,} rows, from the first commit to the last",
-                 f"librdkafka alone with the same records, {ROWS_A_TRANSACTION:,} a transaction, {PARTITIONS} partitions")
+                 f"librdkafka alone, the same records, {ROWS_A_TRANSACTION:,} a transaction, {PARTITIONS} partitions")
     for name, size, headers in CASES:
         pairs = [(drain_bare(place, rows, size, headers), drain_relay(place, rows, size, headers))
                  for _ in range(place.options.rounds)]

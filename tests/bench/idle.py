@@ -30,7 +30,8 @@ def measure(place, outboxes, seconds):
     with relay:
         wait_until(lambda: polling(relay) == outboxes, f"{outboxes} streams polling, see {relay.log}", 120, 0.5)
         time.sleep(SETTLE_SECONDS)
-        meter = usage.Meter(relay=lambda: usage.cpu(relay.process.pid), postgres=place.cluster_cpu, broker=place.broker_cpu)
+        meter = usage.Meter(relay=lambda: usage.cpu(relay.process.pid), postgres=place.cluster_cpu,
+                            broker=place.broker_cpu)
         found = used_percent(meter, seconds), usage.memory_mb(relay.process.pid, "VmRSS")
     place.postgres.drop_database(database)
     return found

@@ -1,8 +1,7 @@
 """How old a row is when a read_committed consumer sees it, against one-record transactions of librdkafka alone."""
-import subprocess
 import time
 
-from .place import BUILD, bare, finish
+from .place import bare, finish, program
 from .report import ratio_at_most, say
 
 RATES = (100, 1000, 5000)
@@ -25,8 +24,7 @@ def latency_relay(place, relay, database, rate, seconds, partitions=1):
     """The same of a running relay at this rate, and CPU seconds a second of all parts once it is warm."""
     with place.topic(partitions) as topic:
         watcher = bare("watch", place.kafka.bootstrap, topic, partitions, rate * seconds, WARM_SECONDS * 1000)
-        writer = subprocess.Popen([BUILD / "tests" / "bench_writer", place.postgres.dsn(database), topic, str(rate),
-                                   str(seconds)], stdout=subprocess.PIPE, text=True)
+        writer = program("writer", place.postgres.dsn(database), topic, rate, seconds)
         time.sleep(WARM_SECONDS)
         started, meter = time.monotonic(), place.meter(relay)
         reached, late_ms = finish(writer)
@@ -57,8 +55,8 @@ def measure_rates(place, report, seconds):
         spread = latency_relay(place, relay, database, 1000, seconds, 6)
     for rate, found in pairs.items():
         for key, target in zip(PERCENTILES, (ratio_at_most(2), ratio_at_most(3), None)):
-            report.add(f"{rate} rows/s: {key}", "ms", [ours[key] for _, ours in found], [alone[key] for alone, _ in found],
-                       target)
+            report.add(f"{rate} rows/s: {key}", "ms", [ours[key] for _, ours in found],
+                       [alone[key] for alone, _ in found], target)
         add_cpu(report, f"{rate} rows/s", rate, [ours for _, ours in found])
     for key in PERCENTILES:
         report.add(f"1000 rows/s over 6 partitions: {key}", "ms", [spread[key]])
@@ -68,7 +66,7 @@ def measure_curve(place, report, seconds):
     """What each commit interval costs and gives."""
     report.begin("commit interval", "the curve at 1,000 rows/s, from which the default is chosen", "none")
     rate = 1000
-    for interval in INTERVALS_MS:
+    for interval in INTERVALS_MS[::3] if place.options.quick else INTERVALS_MS:
         with place.running(outbox={"main": {"commit_interval_ms": interval}}) as (relay, database):
             found = latency_relay(place, relay, database, rate, seconds)
         for key in PERCENTILES:
@@ -79,6 +77,7 @@ def measure_curve(place, report, seconds):
 
 def run(place, report):
     """Rates, then the curve."""
+    place.warm()
     report.begin("latency", "from writing a row to a read_committed consumer that sees it",
                  f"one-record transactions of librdkafka alone, one every {BARE_INTERVAL_MS} ms")
     measure_rates(place, report, 4 if place.options.quick else 8)

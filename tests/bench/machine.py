@@ -19,7 +19,7 @@ def cpu_model():
 
 def describe(place):
     """Facts for the report."""
-    version = json.loads(subprocess.run([binary(), "version", "--json"], capture_output=True, text=True, check=True).stdout)
+    version = json.loads(subprocess.run([binary(), "version", "--json"], capture_output=True, check=True).stdout)
     (server,), = place.postgres.query("SHOW server_version")
     return {"cores": os.cpu_count(), "cpu": cpu_model(), "kernel": platform.release(),
             "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),

@@ -1,28 +1,34 @@
 """The servers of one run, and what every scenario needs of them."""
 import contextlib
-import os
 import subprocess
 import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from live.relay import REPOSITORY, Relay, wait_until
 from servers import Kafka, Postgres
 
 from . import usage
 
-BUILD = Path(os.environ.get("TEST_BUILD") or REPOSITORY / "build" / "release")
+BUILD = REPOSITORY / "build" / "release"
 PUBLISHED = "boxrelay_outbox_published_total"
 WAIT_SECONDS = 300
 # Large enough that no checkpoint falls into one measure and not into its pair.
 SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "30min", "max_connections": 300}
 
 
+COPIED = "topic, key, payload, type, headers, id"
+
+
+def program(name, *args, text=True):
+    """Starts bare.c's or writer.c's program."""
+    return subprocess.Popen([BUILD / "tests" / f"bench_{name}", *map(str, args)], stdout=subprocess.PIPE, text=text)
+
+
 def bare(*args):
-    """Starts the baseline program, see bare.c."""
-    return subprocess.Popen([BUILD / "tests" / "bench_bare", *map(str, args)], stdout=subprocess.PIPE, text=True)
+    """Starts the baseline program."""
+    return program("bare", *args)
 
 
 def finish(process):
@@ -37,18 +43,24 @@ class Place:
     """PostgreSQL, Kafka and the options of the run."""
 
     def __init__(self, options, folder):
-        self.options, self.folder = options, folder
+        self.options, self.folder, self.warmed = options, folder, False
         with ThreadPoolExecutor() as pool:
             kafka = pool.submit(lambda: Kafka().start())
             postgres = pool.submit(lambda: Postgres(settings=SETTINGS).start())
             self.kafka, self.postgres = kafka.result(), postgres.result()
-        with self.topic(6) as topic:  # a JVM that has not compiled its hot code yet would cost the first measure dear
-            finish(bare("drain", self.kafka.bootstrap, topic, 20_000 if options.quick else 300_000, 200, 0, 1000))
 
     def close(self):
         """Ends them."""
         self.kafka.close()
         self.postgres.close()
+
+    def warm(self):
+        """A JVM that has not compiled its hot code yet would cost the first measure dear."""
+        if not self.warmed:
+            with self.topic(6) as topic:
+                rows = 20_000 if self.options.quick else 300_000
+                finish(bare("drain", self.kafka.bootstrap, topic, rows, 200, 0, 1000))
+            self.warmed = True
 
     # ---- fresh things ----
 
@@ -73,13 +85,12 @@ class Place:
         yield name
         self.kafka.delete_topic(name)
 
-    def load(self, database, topic, rows, size, headers, table="relay.outbox", columns="topic, key, payload, type, headers, id"):
+    def load(self, database, topic, rows, size, headers, table="relay.outbox"):
         """Fills a table with the drain's records, in one transaction."""
-        source = subprocess.Popen([BUILD / "tests" / "bench_bare", "rows", topic, str(rows), str(size), str(int(headers))],
-                                  stdout=subprocess.PIPE)
+        source = program("bare", "rows", topic, rows, size, int(headers), text=False)
         connection = self.postgres.connect(database, autocommit=False)
         with connection, connection.cursor() as cursor:
-            cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN", source.stdout, 1 << 16)
+            cursor.copy_expert(f"COPY {table} ({COPIED}) FROM STDIN", source.stdout, 1 << 16)
         connection.close()
         source.wait()
         self.postgres.query("CHECKPOINT")
@@ -146,4 +157,4 @@ class Lines:
         self.thread.join()
 
 
-__all__ = ["BUILD", "Lines", "Place", "bare", "finish", "published", "wait_published", "wait_until"]
+__all__ = ["BUILD", "Lines", "Place", "bare", "finish", "program", "published", "wait_published", "wait_until"]

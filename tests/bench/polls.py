@@ -56,8 +56,8 @@ def run(place, report):
     """Empty and small polls, in two databases."""
     quick = place.options.quick
     behind, count = (100_000 if quick else 1_000_000), (30 if quick else 200)
-    report.begin("polls", f"{behind:,} published rows behind, a transaction open all the time and {OTHERS} finishing between "
-                          "polls", "the same poll without them, one transaction finishing")
+    report.begin("polls", f"{behind:,} published rows behind, a transaction open all the time, {OTHERS} finishing each time",
+                 "the same poll without them, one transaction finishing")
     (plain, bare_database), (loaded, database) = place.relay(), place.relay()
     assert plain.name != loaded.name
     place.load(database, "orders", behind, 200, False)
@@ -66,8 +66,7 @@ def run(place, report):
         pairs = [(polls(place, bare_database, 1, rows, count), polls(place, database, OTHERS, rows, count))
                  for _ in range(place.options.rounds)]
         values, baselines = [ours for _, ours in pairs], [alone for alone, _ in pairs]
-    XX
-        report.add(title, "us of CPU", values, baselines, ratio_at_most(2))
+        report.add(name, "us of CPU", values, baselines, ratio_at_most(2))
         if target:
             report.add(f"{name}, for itself", "us of CPU", values, None, target)
     for name in (bare_database, database):

@@ -14,7 +14,8 @@ from .report import ratio_at_least
 CLIENTS, ACCOUNTS = 4, 100_000
 COLUMNS = "topic, key, payload, type"
 VALUES = """'{topic}', 'account-' || :id, '{{"account": ' || :id || ', "amount": ' || :amount ||
-    ', "currency": "EUR", "reference": "9b2f6c1e4d7a4c0f8e5b3a1d2c4f6e8a", "channel": "web", "note": "a payment that was made"}}',
+    ', "currency": "EUR", "reference": "9b2f6c1e4d7a4c0f8e5b3a1d2c4f6e8a", "channel": "web",
+    "note": "a payment that was made"}}',
     'PaymentMade'"""
 DRAW = f"\\set id random(1, {ACCOUNTS})\n\\set amount random(1, 1000)\n"
 BUSINESS = "UPDATE bench.account SET balance = balance + :amount, changed_at = now() WHERE id = :id;\n"
@@ -53,9 +54,9 @@ def scripts(topic, folder):
 def pgbench(place, database, script, seconds, synchronous_commit):
     """Transactions per second, and how many there were."""
     environment = {**os.environ, "PGOPTIONS": f"-c synchronous_commit={synchronous_commit}"}
+    server = ["-h", "127.0.0.1", "-p", str(place.postgres.port), "-U", "postgres"]
     done = subprocess.run(["pgbench", "-n", "-M", "prepared", "-c", str(CLIENTS), "-j", "2", "-T", str(seconds), "-f", script,
-                           "-h", "127.0.0.1", "-p", str(place.postgres.port), "-U", "postgres", database],
-                          env=environment, capture_output=True, text=True, check=True)
+                           *server, database], env=environment, capture_output=True, text=True, check=True)
     return (float(re.search(r"tps = ([\d.]+) \(without", done.stdout)[1]),
             int(re.search(r"actually processed: (\d+)", done.stdout)[1]))
 
@@ -72,7 +73,8 @@ def measure(place, database, relay, script, seconds, synchronous_commit):
 def run(place, report):
     """A business transaction and a bare INSERT, synchronous or not."""
     seconds = 3 if place.options.quick else 10
-    report.begin("producers", f"pgbench, {CLIENTS} clients, pairs of {seconds} s, writing to an outbox that is being published",
+    place.warm()
+    report.begin("producers", f"pgbench, {CLIENTS} clients, pairs of {seconds} s, into an outbox that is being published",
                  "the same values into a plain table with a bigint primary key")
     titles = {"business": "UPDATE + INSERT", "insert": "INSERT alone"}
     with place.running() as (relay, database), place.topic(6) as topic:
@@ -86,6 +88,7 @@ def run(place, report):
                 pairs = [[measure(place, database, relay, script[what, table], seconds, synchronous_commit)
                           for table in ("bench.plain", "relay.outbox")] for _ in range(place.options.rounds)]
                 name = f"{title}, synchronous_commit={synchronous_commit}"
-                report.add(name, "tps", [ours[0] for _, ours in pairs], [plain[0] for plain, _ in pairs], ratio_at_least(0.93))
+                report.add(name, "tps", [ours[0] for _, ours in pairs], [plain[0] for plain, _ in pairs],
+                           ratio_at_least(0.93))
                 report.add(f"{name}: CPU of PostgreSQL", "us/transaction", [ours[1] for _, ours in pairs],
                            [plain[1] for plain, _ in pairs])

@@ -54,7 +54,8 @@ class Report:
 
     def add(self, name, unit, values, baselines=None, target=None):
         """A figure: boxrelay's values and, measured in turn with them, the baseline's."""
-        found = {"scenario": self.scenarios[-1]["name"], "figure": name, "unit": unit, "values": tidy(values), "value": max(values) if unit == "MB" else statistics.median(values)}
+        found = {"scenario": self.scenarios[-1]["name"], "figure": name, "unit": unit, "values": tidy(values),
+                 "value": max(values) if unit == "MB" else statistics.median(values)}
         if baselines:
             ratios = [v / b if b else float("inf") for v, b in zip(values, baselines)]
             found.update(baselines=tidy(baselines), baseline=statistics.median(baselines),
@@ -103,4 +104,5 @@ def row(found):
 
 def line(cells, width):
     """Cells side by side."""
-    return f"  {cells[0]:{width}} {cells[1]:>9} {cells[2]:>9} {cells[3]:>7} {cells[4]:>18}  {cells[5]:12} {cells[6]}".rstrip()
+    name, *numbers, spread, target, met = cells
+    return f"  {name:{width}} " + " ".join(f"{n:>9}" for n in numbers) + f" {spread:>18}  {target:10} {met}".rstrip()

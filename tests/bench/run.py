@@ -37,8 +37,10 @@ def arguments():
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the JSON object there too")
     options = parser.parse_args()
     unknown = [name for name in options.scenarios if name not in SCENARIOS]
-    if unknown or options.rounds < 1:
-        parser.error(f"no such scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}" if unknown else "--rounds")
+    if unknown:
+        parser.error(f"no such scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+    if options.rounds < 1:
+        parser.error("--rounds: at least 1")
     options.scenarios = options.scenarios or list(DEFAULT)
     return options
 

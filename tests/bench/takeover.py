@@ -1,10 +1,9 @@
 """kill -9 of the relay, a new process at once: until a consumer sees a row that was written after the kill."""
 import random
 import statistics
-import subprocess
 import time
 
-from .place import BUILD, Lines, bare, wait_until
+from .place import Lines, bare, program, wait_until
 from .report import at_most
 
 RATE = 100
@@ -29,8 +28,7 @@ def measure(place, kills, **config):
     """Seconds of each kill."""
     with place.running(**config) as (relay, database), place.topic(PARTITIONS) as topic:
         seen = Lines(bare("follow", place.kafka.bootstrap, topic, PARTITIONS))
-        writer = subprocess.Popen([BUILD / "tests" / "bench_writer", place.postgres.dsn(database), topic, str(RATE), "3600"],
-                                  stdout=subprocess.DEVNULL)
+        writer = program("writer", place.postgres.dsn(database), topic, RATE, 3600)
         try:
             wait_until(lambda: len(seen.pairs) > RATE, "the first rows")
             return [kill_once(relay, seen) for _ in range(kills)]
@@ -43,7 +41,9 @@ def measure(place, kills, **config):
 def run(place, report):
     """With and without a static member of the group."""
     quick = place.options.quick
-    report.begin("takeover", f"kill -9, a new process at once, until a row written after the kill is seen; {RATE} rows/s", "none")
+    place.warm()
+    report.begin("takeover", f"kill -9, a new process at once, until a row written after the kill is seen, at {RATE} rows/s",
+                 "none")
     static = measure(place, 3 if quick else 10, instance_id="one")
     report.add("with instance_id: p50", "s", static, None, at_most(1, "s"))
     report.add("with instance_id: max", "s", [max(static)])
