@@ -40,10 +40,11 @@ def index_bytes_a_row(place, database, rows):
 
 
 def brin_slice():
-    """The slice with an upper end, which is all that BRIN can use."""
+    """The slice with an upper end, which BRIN needs, and the rest hidden from the planner, which would take (xid, seq)."""
     sql = (STATEMENTS / "slice.sql").read_text()
-    return re.sub(r"WHERE seq > \$5::text::bigint", "WHERE seq > $5::text::bigint AND seq <= $5::text::bigint + 2 * "
-                  "$6::text::bigint", sql)
+    found = re.search(r"WHERE seq > \$5::text::bigint\s+AND (.*?)\s+ORDER BY", sql, re.S)
+    return sql.replace(found[0], "WHERE seq > $5::text::bigint AND seq <= $5::text::bigint + 2 * $6::text::bigint "
+                                 f"AND CASE WHEN {found[1]} THEN true ELSE false END ORDER BY")
 
 
 def read_backlog(place, database, choice, since):
