@@ -56,8 +56,8 @@ def pgbench(place, database, script, seconds, synchronous_commit):
     """Transactions per second, and how many there were."""
     environment = {**os.environ, "PGOPTIONS": f"-c synchronous_commit={synchronous_commit}"}
     server = ["-h", "127.0.0.1", "-p", str(place.postgres.port), "-U", "postgres"]
-    done = subprocess.run(["pgbench", "-n", "-M", "prepared", "-c", str(CLIENTS), "-j", "2", "-T", str(seconds), "-f", script,
-                           *server, database], env=environment, capture_output=True, text=True, check=True)
+    load = ["-n", "-M", "prepared", "-c", str(CLIENTS), "-j", "2", "-T", str(seconds), "-f", script]
+    done = subprocess.run(["pgbench", *load, *server, database], env=environment, capture_output=True, text=True, check=True)
     return (float(re.search(r"tps = ([\d.]+) \(without", done.stdout)[1]),
             int(re.search(r"actually processed: (\d+)", done.stdout)[1]))
 

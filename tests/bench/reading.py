@@ -1,9 +1,10 @@
 """The relay's own statements, in a session with the relay's settings: what PostgreSQL does for a poll or a slice.
 
 The statements are the files that the program carries (sql/statements); settings are those of relay/pg/session.c. A poll
-is what relay/pg/window.c sends: begin, snapshot, the window's size, and the window if it has rows. CPU is the backend's
-own, by the scheduler, so that a busy machine disturbs it little.
+is what relay/pg/window.c sends: begin, snapshot, window. A slice comes by COPY. CPU is the backend's own, by the
+scheduler, so that a busy machine disturbs it little.
 """
+import io
 import re
 import time
 
@@ -15,6 +16,16 @@ STATEMENTS = REPOSITORY / "sql" / "statements"
 SETTINGS = """SET plan_cache_mode = force_generic_plan; SET jit = off; SET max_parallel_workers_per_gather = 0;
     SET search_path = ''; SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off"""
 ROWS_MAX = 5000
+
+
+def statement(name):
+    """Its text, without the comment."""
+    return re.sub("^--.*\n", "", (STATEMENTS / f"{name}.sql").read_text(), flags=re.M)
+
+
+def with_values(sql, values):
+    """The statement with its parameters written in."""
+    return re.sub(r"\$(\d+)", lambda found: f"'{values[int(found[1]) - 1]}'", sql)
 
 
 class Snapshot:
@@ -41,28 +52,18 @@ class Reader:
         self.cursor.execute(settings)
         self.pid = self.connection.get_backend_pid()
         self.cursor.execute("SELECT uuid::text FROM relay.stream")
-        self.stream = self.cursor.fetchone()[0]
-        for name in ("snapshot", "probe", "window", "window_start", "slice"):
-            self.prepare(name, (STATEMENTS / f"{name}.sql").read_text())
+        self.snapshot = with_values(statement("snapshot"), self.cursor.fetchone())
+        self.cursor.execute(f"PREPARE relay_window (text, text, text, text, text) AS {statement('window')}")
 
     def close(self):
         """Ends it."""
         self.connection.close()
 
-    def prepare(self, name, sql):
-        """A statement whose parameters are all texts."""
-        count = max(map(int, re.findall(r"\$(\d+)", re.sub("--.*", "", sql))))
-        self.cursor.execute(f"PREPARE relay_{name} ({', '.join(['text'] * count)}) AS {sql}")
-
-    def execute(self, name, *values):
-        """Its rows."""
-        self.cursor.execute(f"EXECUTE relay_{name} ({', '.join(['%s'] * len(values))})", values)
-        return self.cursor.fetchall()
-
     def begin(self):
         """As batch_begin does; the transaction's snapshot."""
         self.cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE; SET LOCAL synchronous_commit = on")
-        return Snapshot(self.execute("snapshot", self.stream)[0][0])
+        self.cursor.execute(self.snapshot)
+        return Snapshot(self.cursor.fetchone()[0])
 
     def rollback(self):
         """Ends the transaction."""
@@ -74,12 +75,22 @@ class Reader:
         self.rollback()
         return now
 
+    def window(self, parameters):
+        """Its rows, one more than a batch at most."""
+        self.cursor.execute("EXECUTE relay_window (%s, %s, %s, %s, %s)", (*parameters, str(ROWS_MAX + 1)))
+        return self.cursor.fetchall()
+
+    def slice(self, parameters, behind, ceiling, sql=statement("slice")):
+        """Bytes of the next rows behind that seq, by COPY."""
+        out = io.BytesIO()
+        values = (*parameters[:3], behind, ceiling, ROWS_MAX)
+        self.cursor.copy_expert(f"COPY ({with_values(sql, values)}) TO STDOUT (FORMAT binary)", out)
+        return out.tell()
+
     def poll(self, since):
         """(The snapshot, the rows)."""
         now = self.begin()
-        parameters = window(since, now)
-        count, = self.execute("probe", *parameters, str(ROWS_MAX + 1))[0][:1]
-        rows = self.execute("window", *parameters) if count else []
+        rows = self.window(window(since, now))
         self.rollback()
         return now, rows
 
