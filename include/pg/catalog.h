@@ -41,6 +41,12 @@ struct catalog_state {
     const struct error *error;
 };
 
+/*
+ * One transaction around the rows of all streams, written by catalog_state_write: each transaction with an id makes
+ * every outbox read its window once more. After an error the session has to be closed.
+ */
+MUST_CHECK enum error_class catalog_states_begin(struct session *session, struct error *error);
+MUST_CHECK enum error_class catalog_states_commit(struct session *session, struct error *error);
 MUST_CHECK enum error_class catalog_state_write(struct session *session, const struct catalog_state *state,
                                                 struct error *error);
 

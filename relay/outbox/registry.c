@@ -234,12 +234,15 @@ static enum error_class write_states(struct registry *registry, struct error *er
     if (!view || clock_monotonic_ms() < registry->states_at_ms)
         goto out;
     registry->states_at_ms = clock_monotonic_ms() + REGISTRY_STATE_MS;
+    class = catalog_states_begin(registry->session, error);
     for (size_t i = 0; !class && i < service->stream_count; i++) {
         struct service_stream *slot = &service->streams[i];
         view_copy(&slot->worker->view, view);
         if (view->leader)
             class = write_state(registry, slot, view, error);
     }
+    if (!class)
+        class = catalog_states_commit(registry->session, error);
 out:
     free(view);
     return class;

@@ -83,6 +83,16 @@ enum error_class session_identity(struct session *session, struct database_ident
     return standby ? session_fail_standby(error) : ERROR_NONE;
 }
 
+enum error_class catalog_states_begin(struct session *session, struct error *error)
+{
+    return session_exec(session, "BEGIN; SET LOCAL synchronous_commit = off", 0, NULL, NULL, error);
+}
+
+enum error_class catalog_states_commit(struct session *session, struct error *error)
+{
+    return session_exec(session, "COMMIT", 0, NULL, NULL, error);
+}
+
 enum error_class catalog_state_write(struct session *session, const struct catalog_state *state, struct error *error)
 {
     char uuid[UUID_TEXT_SIZE], pending[24], oldest[24], published[24], rate[32];

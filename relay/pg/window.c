@@ -16,7 +16,18 @@
 enum { ROW_COLUMNS = 11, ROW_BYTES = 200, NUMBER_TEXT = 24, POSTGRES_EPOCH_MS = 946684800 };
 
 /* The statements written for relay.outbox, with another outbox's table. */
-enum statement { SNAPSHOT, REACHED, WINDOW, SLICE, SLICE_LATE, PENDING, PENDING_SLICING, DRAINED, STATEMENTS };
+enum statement {
+    SNAPSHOT,
+    REACHED,
+    WINDOW,
+    WINDOW_LATE,
+    SLICE,
+    SLICE_LATE,
+    PENDING,
+    PENDING_SLICING,
+    DRAINED,
+    STATEMENTS
+};
 
 struct window_reader {
     char *sql[STATEMENTS];
@@ -31,13 +42,10 @@ struct window_reader {
 enum error_class window_reader_new(const char *relation, struct window_reader **out, struct error *error)
 {
     static const char *const written[STATEMENTS] = {
-        [SNAPSHOT] = sql_snapshot,
-        [REACHED] = sql_reached,
-        [WINDOW] = sql_window,
-        [SLICE] = sql_slice,
-        [SLICE_LATE] = sql_slice_late,
-        [PENDING] = sql_pending,
-        [PENDING_SLICING] = sql_pending_slicing,
+        [SNAPSHOT] = sql_snapshot, [REACHED] = sql_reached,
+        [WINDOW] = sql_window,     [WINDOW_LATE] = sql_window_late,
+        [SLICE] = sql_slice,       [SLICE_LATE] = sql_slice_late,
+        [PENDING] = sql_pending,   [PENDING_SLICING] = sql_pending_slicing,
         [DRAINED] = sql_drained,
     };
     struct window_reader *reader = calloc(1, sizeof *reader);
@@ -306,8 +314,10 @@ static enum error_class read_window(struct session *session, const struct window
 {
     char rows[NUMBER_TEXT];
     number_text(reading->limits.rows_max + 1, rows);
-    const char *parameters[] = {window->text[0], window->text[1], window->text[2], window->text[3], rows};
-    if (stream_rows(session, reader->sql[WINDOW], COUNT_OF(parameters), parameters, &reading->limits, batch, error))
+    bool late = window->late_count > 0;
+    const char *parameters[] = {window->text[0], window->text[1], window->text[2], rows, window->text[3]};
+    if (stream_rows(session, reader->sql[late ? WINDOW_LATE : WINDOW], late ? 5 : 4, parameters, &reading->limits,
+                    batch, error))
         return error->class;
     if (!batch->more) {
         qsort(batch->rows, batch->count, sizeof *batch->rows, by_seq);

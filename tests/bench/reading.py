@@ -51,9 +51,11 @@ class Reader:
         self.cursor = self.connection.cursor()
         self.cursor.execute(settings)
         self.pid = self.connection.get_backend_pid()
+        self.cursor.execute(f"PREPARE relay_snapshot (text) AS {statement('snapshot')}")
         self.cursor.execute("SELECT uuid::text FROM relay.stream")
-        self.snapshot = with_values(statement("snapshot"), self.cursor.fetchone())
-        self.cursor.execute(f"PREPARE relay_window (text, text, text, text, text) AS {statement('window')}")
+        self.stream = self.cursor.fetchone()
+        self.cursor.execute(f"PREPARE relay_window (text, text, text, text) AS {statement('window')}")
+        self.cursor.execute(f"PREPARE relay_window_late (text, text, text, text, text) AS {statement('window_late')}")
 
     def close(self):
         """Ends it."""
@@ -62,7 +64,7 @@ class Reader:
     def begin(self):
         """As batch_begin does; the transaction's snapshot."""
         self.cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE; SET LOCAL synchronous_commit = on")
-        self.cursor.execute(self.snapshot)
+        self.cursor.execute("EXECUTE relay_snapshot (%s)", self.stream)
         return Snapshot(self.cursor.fetchone()[0])
 
     def rollback(self):
@@ -77,7 +79,11 @@ class Reader:
 
     def window(self, parameters):
         """Its rows, one more than a batch at most."""
-        self.cursor.execute("EXECUTE relay_window (%s, %s, %s, %s, %s)", (*parameters, str(ROWS_MAX + 1)))
+        *main, late = parameters
+        if late == "{}":
+            self.cursor.execute("EXECUTE relay_window (%s, %s, %s, %s)", (*main, str(ROWS_MAX + 1)))
+        else:
+            self.cursor.execute("EXECUTE relay_window_late (%s, %s, %s, %s, %s)", (*main, str(ROWS_MAX + 1), late))
         return self.cursor.fetchall()
 
     def slice(self, parameters, behind, ceiling, sql=statement("slice")):
