@@ -90,13 +90,23 @@ static void log_failure(struct service_stream *slot, const struct error *error)
     snprintf(slot->cleanup.error_logged, sizeof slot->cleanup.error_logged, "%s", code);
 }
 
+static bool may_clean(struct service_stream *slot)
+{
+    bool refused, may = view_may_clean(&slot->worker->view, &refused);
+    if (refused && !slot->cleanup.refused_logged)
+        log_warn("published rows are kept while the stream is refused", LOG_STR("stream", slot->stream.name),
+                 LOG_STR("hint", "cleaning goes on after the operator's choice"));
+    slot->cleanup.refused_logged = refused;
+    return may;
+}
+
 static enum error_class look_at(struct outbox_service *service, struct session *session, struct service_stream *slot,
                                 struct error *error)
 {
     pthread_mutex_lock(&service->lock);
     bool leads = slot->leads;
     pthread_mutex_unlock(&service->lock);
-    if (!leads || clock_monotonic_ms() < slot->cleanup.due_ms)
+    if (!leads || clock_monotonic_ms() < slot->cleanup.due_ms || !may_clean(slot))
         return ERROR_NONE;
     struct error failure = {.class = ERROR_NONE};
     enum error_class class = clean_stream(session, slot, &failure);

@@ -23,7 +23,7 @@ enum {
 struct cleanup {
     int64_t due_ms; /* monotonic */
     uint32_t later; /* looks in a row that did not get a lock */
-    bool held_logged, size_logged;
+    bool held_logged, size_logged, refused_logged;
     char error_logged[ERROR_CODE_MAX];
 };
 

@@ -29,6 +29,11 @@ void view_position(struct view *view, const struct position *position);
 void view_committed(struct view *view, const struct row *rows, size_t count);
 void view_cleanup(struct view *view, const struct outbox_cleanup_view *cleanup);
 void view_slot_emptied(struct view *view);
+/*
+ * Kafka's and PostgreSQL's accounts of what is published were compared and agree, or the stream was paused before they
+ * could be. A refused stream keeps its rows: an operator may choose to send them again.
+ */
+bool view_may_clean(struct view *view, bool *refused);
 
 /* Thread: any. */
 void view_copy(struct view *view, struct outbox_stream_view *out);
