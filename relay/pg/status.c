@@ -73,8 +73,10 @@ static enum error_class read_cleanup(struct session *session, struct status_stre
 {
     PGresult *result;
     int32_t version;
-    for (size_t i = 0; i < count; i++)
-        streams[i].size_bytes = -1, streams[i].oldest_slot_seconds = streams[i].held_seconds = -1;
+    for (size_t i = 0; i < count; i++) {
+        streams[i].size_bytes = -1;
+        streams[i].oldest_slot_seconds = streams[i].held_seconds = -1;
+    }
     if (migrate_version(session, &version, error))
         return error->class;
     if (version < CLEAN_SCHEMA)
@@ -129,7 +131,7 @@ enum error_class status_read(struct session *session, struct status_stream **str
     for (size_t i = 0; *streams && i < found; i++)
         read_row(result, (int)i, &(*streams)[i]);
     PQclear(result);
-    if (!class)
+    if (*streams && !class)
         class = read_cleanup(session, *streams, found, error);
     *count = class ? 0 : found;
     return class;
