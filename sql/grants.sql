@@ -80,3 +80,23 @@ GRANT UPDATE (generation) ON TABLE relay.stream TO relay_daemon;
 GRANT SELECT, INSERT, UPDATE ON TABLE relay.tick, relay.stream_state TO relay_daemon;
 GRANT INSERT (actor, action, stream, detail) ON TABLE relay.audit TO relay_daemon;
 GRANT EXECUTE ON FUNCTION relay.pause(text, text), relay.resume(text) TO relay_daemon;
+
+-- Cleaning, where migration 3 was applied. The owner sees how old the transactions are that hold it back only with
+-- pg_read_all_stats, which not everybody may grant. Without it their age stays unknown.
+DO $relay$
+BEGIN
+    IF to_regprocedure('relay.clean(uuid, interval)') IS NULL THEN
+        RETURN;
+    END IF;
+    GRANT SELECT ON TABLE relay.slot, relay.cleanup TO relay_daemon;
+    GRANT EXECUTE ON FUNCTION relay.clean(uuid, interval) TO relay_daemon;
+    BEGIN
+        IF NOT pg_has_role('relay_owner', 'pg_read_all_stats', 'USAGE') THEN
+            GRANT pg_read_all_stats TO relay_owner;
+        END IF;
+    EXCEPTION WHEN insufficient_privilege THEN
+        RAISE NOTICE 'pg_read_all_stats is not granted to relay_owner, the age of a transaction that holds cleaning '
+                     'back stays unknown';
+    END;
+END
+$relay$;

@@ -31,6 +31,7 @@ struct outbox_stream_options {
     int32_t batch_rows_max;
     int64_t batch_bytes_max;
     int64_t retention_ms;
+    int64_t size_alarm_bytes;
     bool unknown_topic_is_poison; /* on_unknown_topic: "poison" */
     const char *const *topics;    /* allow-list, names and ^regex (POSIX extended); NULL: all */
     size_t topic_count;
@@ -53,6 +54,17 @@ struct outbox_service_options {
 /* Upper bounds in seconds of the end-to-end histogram; the last bucket is +Inf and not in the list. */
 extern const double outbox_latency_bounds[OUTBOX_LATENCY_BUCKETS - 1];
 
+/* How an outbox is cleaned: what the last look of its leader found. */
+struct outbox_cleanup_view {
+    int64_t looked_ms;     /* monotonic; 0: not yet */
+    int64_t size_bytes;    /* of all slots with indexes and TOAST; -1: not known */
+    bool size_alarm;       /* beyond the option size_alarm */
+    int64_t oldest_age_ms; /* then, of the oldest slot that has rows; -1: none has */
+    int64_t held_ms;       /* then, since something holds cleaning back; -1: nothing does */
+    char held_reason[16];  /* "lock", "position"; "" */
+    char held_by[384];
+};
+
 /* What the service knows about one stream at one moment: for metrics, health, status. A plain copy. */
 struct outbox_stream_view {
     char stream[OUTBOX_STREAM_NAME_MAX]; /* "outbox/main" */
@@ -72,6 +84,8 @@ struct outbox_stream_view {
     uint64_t published_rows, published_bytes;
     uint64_t latency_counts[OUTBOX_LATENCY_BUCKETS]; /* not cumulative */
     double latency_sum_seconds;
+    struct outbox_cleanup_view cleanup;
+    uint64_t slots_emptied;
     size_t topic_count;
     struct {
         char topic[250];

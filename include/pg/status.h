@@ -26,6 +26,12 @@ struct status_stream {
     struct error error;                /* class ERROR_NONE: none */
     char error_class[16];              /* its word as stored; "": none */
     char updated_at[STATUS_TIME_SIZE]; /* UTC; "": never */
+    /* Of relay.cleanup, from schema version 3 on. */
+    int64_t size_bytes;         /* -1: not known */
+    double oldest_slot_seconds; /* -1: no rows, or not known */
+    double held_seconds;        /* -1: nothing holds cleaning back */
+    char held_reason[16];
+    char held_by[384];
 };
 
 /* Gives the streams by name, to be freed by the caller; INTEGRITY when there are more than STATUS_STREAMS_MAX. */

@@ -94,7 +94,29 @@ static json_t *error_json(const struct error *error)
     return item;
 }
 
-static json_t *stream_json(const struct outbox_stream_view *stream)
+static json_t *age_json(int64_t then_ms, int64_t since_ms)
+{
+    return then_ms < 0 ? json_null() : json_real((double)(then_ms + since_ms) / 1000);
+}
+
+static json_t *cleanup_json(const struct outbox_stream_view *stream, int64_t now_ms)
+{
+    const struct outbox_cleanup_view *cleanup = &stream->cleanup;
+    if (!stream->leader || cleanup->looked_ms == 0)
+        return json_null();
+    json_t *item = json_object();
+    int64_t since_ms = now_ms - cleanup->looked_ms;
+    json_object_set_new(item, "size_bytes", cleanup->size_bytes < 0 ? json_null() : json_integer(cleanup->size_bytes));
+    json_object_set_new(item, "size_alarm", json_boolean(cleanup->size_alarm));
+    json_object_set_new(item, "oldest_slot_age_seconds", age_json(cleanup->oldest_age_ms, since_ms));
+    json_object_set_new(item, "held_seconds", age_json(cleanup->held_ms, since_ms));
+    json_object_set_new(item, "held_reason", cleanup->held_reason[0] ? json_string(cleanup->held_reason) : json_null());
+    json_object_set_new(item, "held_by", cleanup->held_by[0] ? json_string(cleanup->held_by) : json_null());
+    json_object_set_new(item, "slots_emptied", json_integer((json_int_t)stream->slots_emptied));
+    return item;
+}
+
+static json_t *stream_json(const struct outbox_stream_view *stream, int64_t now_ms)
 {
     json_t *item = json_object();
     json_object_set_new(item, "stream", json_string(stream->stream));
@@ -110,6 +132,7 @@ static json_t *stream_json(const struct outbox_stream_view *stream)
     json_object_set_new(item, "published_rows", json_integer((json_int_t)stream->published_rows));
     json_object_set_new(item, "published_bytes", json_integer((json_int_t)stream->published_bytes));
     json_object_set_new(item, "transactions_committed", json_integer((json_int_t)stream->transactions_committed));
+    json_object_set_new(item, "cleanup", cleanup_json(stream, now_ms));
     json_object_set_new(item, "error", error_json(&stream->last_error));
     return item;
 }
@@ -118,7 +141,7 @@ char *health_render_status(const struct overview *overview)
 {
     json_t *all = json_object(), *streams = json_array();
     for (size_t i = 0; i < overview->stream_count; i++)
-        json_array_append_new(streams, stream_json(&overview->streams[i]));
+        json_array_append_new(streams, stream_json(&overview->streams[i], overview->now_ms));
     json_object_set_new(all, "name", json_string(overview->name));
     json_object_set_new(all, "version", json_string(overview->version));
     json_object_set_new(all, "stopping", json_boolean(overview->stopping));

@@ -166,6 +166,51 @@ static void recreated(struct metrics_page *page, const struct metric *metric)
     }
 }
 
+/* Only its leader looks at an outbox table; what an earlier one saw is old. */
+static bool cleans(const struct outbox_stream_view *stream) { return stream->leader && stream->cleanup.looked_ms > 0; }
+
+/* An age at the last look goes on rising; there is none: 0. */
+static void put_age(struct metrics_page *page, const struct metric *metric, const struct outbox_stream_view *stream,
+                    int64_t then_ms)
+{
+    int64_t since_ms = page->overview->now_ms - stream->cleanup.looked_ms;
+    put_one(page, metric, OF_STREAM(stream), then_ms < 0 ? 0 : (double)(then_ms + since_ms) / 1000);
+}
+
+static void size_bytes(struct metrics_page *page, const struct metric *metric)
+{
+    EACH_STREAM(page, stream)
+    if (cleans(stream) && stream->cleanup.size_bytes >= 0)
+        put_one(page, metric, OF_STREAM(stream), (double)stream->cleanup.size_bytes);
+}
+
+static void size_alarm(struct metrics_page *page, const struct metric *metric)
+{
+    EACH_STREAM(page, stream)
+    if (cleans(stream))
+        put_one(page, metric, OF_STREAM(stream), stream->cleanup.size_alarm);
+}
+
+static void oldest_slot_age(struct metrics_page *page, const struct metric *metric)
+{
+    EACH_STREAM(page, stream)
+    if (cleans(stream))
+        put_age(page, metric, stream, stream->cleanup.oldest_age_ms);
+}
+
+static void cleanup_blocked(struct metrics_page *page, const struct metric *metric)
+{
+    EACH_STREAM(page, stream)
+    if (cleans(stream))
+        put_age(page, metric, stream, stream->cleanup.held_ms);
+}
+
+static void slots_emptied(struct metrics_page *page, const struct metric *metric)
+{
+    EACH_STREAM(page, stream)
+    put_one(page, metric, OF_STREAM(stream), (double)stream->slots_emptied);
+}
+
 static void postgres_up(struct metrics_page *page, const struct metric *metric)
 {
     put_one(page, metric, NULL, page->overview->service.postgres_up);
@@ -239,6 +284,16 @@ const struct metric metric_table[] = {
      published_bytes},
     {"boxrelay_outbox_end_to_end_seconds", METRIC_HISTOGRAM, "seconds", "stream",
      "Time from writing a row to its commit in Kafka.", end_to_end},
+    {"boxrelay_outbox_size_bytes", METRIC_GAUGE, "bytes", "stream",
+     "Size of the table with indexes and TOAST; of the leader only, as the next three.", size_bytes},
+    {"boxrelay_outbox_size_alarm", METRIC_GAUGE, NULL, "stream",
+     "1 while the table is larger than the option size_alarm.", size_alarm},
+    {"boxrelay_outbox_oldest_slot_age_seconds", METRIC_GAUGE, "seconds", "stream",
+     "Since when the oldest slot that has rows has them; 0 when there are none.", oldest_slot_age},
+    {"boxrelay_outbox_cleanup_blocked_seconds", METRIC_GAUGE, "seconds", "stream",
+     "Since when a lock or a position that does not move holds cleaning back; 0 when nothing does.", cleanup_blocked},
+    {"boxrelay_outbox_slots_emptied", METRIC_COUNTER, NULL, "stream", "Slots of the table emptied by TRUNCATE.",
+     slots_emptied},
     {"boxrelay_errors", METRIC_COUNTER, NULL, "stream, class", "Failures by what is done about them.", errors},
     {"boxrelay_stream_state", METRIC_GAUGE, NULL, "stream, state", "1 for the state that the stream is in, else 0.",
      stream_state},

@@ -4,6 +4,8 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "pg/clean.h"
+
 enum { MINUTE = 60, HOUR = 3600, DAY = 86400 };
 
 static void age(double seconds, char text[32])
@@ -28,11 +30,27 @@ static void count_or_dash(int64_t count, bool bound, char text[32])
         snprintf(text, 32, "%" PRId64 "%s", count, bound ? "+" : "");
 }
 
+/* Three digits and a unit. */
+static void size(int64_t bytes, char text[32])
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    double number = (double)bytes;
+    size_t unit = 0;
+    for (; number >= 1000 && unit + 1 < COUNT_OF(units); unit++)
+        number /= 1024;
+    if (bytes < 0)
+        snprintf(text, 32, "-");
+    else
+        snprintf(text, 32, "%.*f%s", unit && number < 9.95 ? 1 : 0, number, units[unit]);
+}
+
 static void print_row(struct say_table *table, const struct status_stream *stream)
 {
-    char pending[32], oldest[32], rate[32] = "-";
+    char pending[32], oldest[32], bytes[32], kept[32], rate[32] = "-";
     count_or_dash(stream->pending, stream->pending_is_bound, pending);
     age(stream->oldest_seconds, oldest);
+    size(stream->size_bytes, bytes);
+    age(stream->oldest_slot_seconds, kept);
     if (stream->rows_per_second >= 0)
         snprintf(rate, sizeof rate, "%.0f", stream->rows_per_second);
     say_table_cell(table, "%s", stream->stream);
@@ -42,6 +60,8 @@ static void print_row(struct say_table *table, const struct status_stream *strea
     say_table_cell(table, "%s", rate);
     say_table_cell(table, "%" PRId64, stream->dead);
     say_table_cell(table, "%" PRId64, stream->parked);
+    say_table_cell(table, "%s", bytes);
+    say_table_cell(table, "%s", kept);
     say_table_cell(table, "%s", stream->leader[0] ? stream->leader : "-");
     say_table_cell(table, "%s", stream->updated_at[0] ? stream->updated_at : "never");
 }
@@ -58,6 +78,13 @@ static void print_note(const struct status_stream *stream, FILE *out)
                 "\n%s: no relay has reported on it %s\n  what to do: see that a relay runs (boxrelay run) and "
                 "reaches this database\n",
                 stream->stream, stream->updated_at[0] ? "for 30 seconds" : "yet");
+    if (stream->held_reason[0]) {
+        char since[32];
+        age(stream->held_seconds, since);
+        fprintf(out, "\n%s: cleaning is held back for %s (%s): %s\n  what to do: %s\n", stream->stream, since,
+                stream->held_reason, stream->held_by[0] ? stream->held_by : "not known by whom",
+                clean_hint(stream->held_reason));
+    }
     if (stream->error_class[0]) {
         fprintf(out, "\n%s: %s%s%s: %s [%s]\n", stream->stream, say_style(out, SAY_BAD), stream->error_class,
                 say_style(out, SAY_PLAIN), stream->error.text, stream->error.code);
@@ -68,14 +95,14 @@ static void print_note(const struct status_stream *stream, FILE *out)
 
 void status_text_print(const struct status_stream *streams, size_t count, FILE *out)
 {
-    static const char *const heads[] = {"STREAM", "STATE",  "PENDING", "OLDEST",  "ROWS/S",
-                                        "DEAD",   "PARKED", "LEADER",  "REPORTED"};
+    static const char *const heads[] = {"STREAM", "STATE", "PENDING", "OLDEST", "ROWS/S",  "DEAD",
+                                        "PARKED", "SIZE",  "KEPT",    "LEADER", "REPORTED"};
     struct say_table table;
     if (count == 0) {
         fprintf(out, "no streams are registered\n  what to do: SELECT relay.create_outbox('main')\n");
         return;
     }
-    say_table_init(&table, COUNT_OF(heads), 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6);
+    say_table_init(&table, COUNT_OF(heads), 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8);
     for (size_t i = 0; i < COUNT_OF(heads); i++)
         say_table_cell(&table, "%s", heads[i]);
     for (size_t i = 0; i < count; i++)
@@ -101,6 +128,11 @@ static json_t *stream_json(const struct status_stream *stream)
     json_object_set_new(item, "rows_per_second", number_or_null(stream->rows_per_second));
     json_object_set_new(item, "dead", json_integer(stream->dead));
     json_object_set_new(item, "parked", json_integer(stream->parked));
+    json_object_set_new(item, "size_bytes", stream->size_bytes < 0 ? json_null() : json_integer(stream->size_bytes));
+    json_object_set_new(item, "oldest_slot_age_seconds", number_or_null(stream->oldest_slot_seconds));
+    json_object_set_new(item, "cleanup_held_seconds", number_or_null(stream->held_seconds));
+    json_object_set_new(item, "cleanup_held_reason", text_or_null(stream->held_reason));
+    json_object_set_new(item, "cleanup_held_by", text_or_null(stream->held_by));
     json_object_set_new(item, "paused_at", text_or_null(stream->paused_at));
     json_object_set_new(item, "paused_by", text_or_null(stream->paused_by));
     json_object_set_new(item, "paused_reason", text_or_null(stream->paused_reason));

@@ -1,5 +1,6 @@
 /*
- * The registry thread: whose database this is, which outboxes exist, what an operator did, what relay.status shows.
+ * The registry thread: whose database this is, which outboxes exist, what an operator did, what relay.status shows;
+ * and the cleaning of those that this instance leads.
  * Until identity and schema are right this instance does not join the group [L2].
  */
 #include <inttypes.h>
@@ -277,7 +278,8 @@ static enum error_class look_at_drain(struct registry *registry, struct error *e
 static enum error_class look(struct registry *registry, struct error *error)
 {
     if (connect(registry, error) || check_schema(registry, error) || check_identity(registry, error) ||
-        look_at_streams(registry, error) || write_states(registry, error) || look_at_drain(registry, error))
+        look_at_streams(registry, error) || write_states(registry, error) ||
+        cleanup_look(registry->service, registry->session, error) || look_at_drain(registry, error))
         return error->class;
     return ERROR_NONE;
 }

@@ -16,6 +16,7 @@ void outbox_stream_defaults(struct outbox_stream_options *options)
         .batch_rows_max = 5000,
         .batch_bytes_max = 8 << 20,
         .retention_ms = 24 * 3600 * 1000LL,
+        .size_alarm_bytes = 10LL << 30,
     };
 }
 

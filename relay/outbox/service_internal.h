@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "cleanup.h"
 #include "outbox/service.h"
 #include "worker.h"
 
@@ -37,6 +38,7 @@ struct service_stream {
         uint64_t published;
         int64_t written_ms;
     } shown;
+    struct cleanup cleanup; /* the registry's */
 };
 
 struct outbox_service {
@@ -61,6 +63,7 @@ struct outbox_service {
     bool drain_asked, drain_done;
     struct snapshot *drain_from; /* what was committed at the first question; the registry's */
     bool drain_from_taken;
+    bool cleanup_missing_logged; /* the registry's */
 };
 
 /* Their threads' functions. */

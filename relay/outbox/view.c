@@ -115,6 +115,29 @@ void view_committed(struct view *view, const struct row *rows, size_t count)
     pthread_mutex_unlock(&view->lock);
 }
 
+void view_cleanup(struct view *view, const struct outbox_cleanup_view *cleanup)
+{
+    pthread_mutex_lock(&view->lock);
+    view->stream.cleanup = *cleanup;
+    pthread_mutex_unlock(&view->lock);
+}
+
+void view_slot_emptied(struct view *view)
+{
+    pthread_mutex_lock(&view->lock);
+    view->stream.slots_emptied++;
+    pthread_mutex_unlock(&view->lock);
+}
+
+bool view_may_clean(struct view *view, bool *refused)
+{
+    pthread_mutex_lock(&view->lock);
+    *refused = view->stream.last_error.class == ERROR_INTEGRITY;
+    bool may = !*refused && (view->positioned || view->stream.paused);
+    pthread_mutex_unlock(&view->lock);
+    return may;
+}
+
 void view_copy(struct view *view, struct outbox_stream_view *out)
 {
     pthread_mutex_lock(&view->lock);

@@ -27,6 +27,13 @@ void view_pending(struct view *view, int64_t rows, bool is_bound, int64_t oldest
 void view_position(struct view *view, const struct position *position);
 /* A committed batch of these rows. */
 void view_committed(struct view *view, const struct row *rows, size_t count);
+void view_cleanup(struct view *view, const struct outbox_cleanup_view *cleanup);
+void view_slot_emptied(struct view *view);
+/*
+ * Kafka's and PostgreSQL's accounts of what is published were compared and agree, or the stream was paused before they
+ * could be. A refused stream keeps its rows: an operator may choose to send them again.
+ */
+bool view_may_clean(struct view *view, bool *refused);
 
 /* Thread: any. */
 void view_copy(struct view *view, struct outbox_stream_view *out);

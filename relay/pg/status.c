@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pg/clean.h"
+#include "pg/migrate.h"
 #include "session_internal.h"
 #include "statements.h"
 
@@ -48,6 +50,47 @@ static enum error_class class_named(const char *name)
     return ERROR_NONE;
 }
 
+/* Columns as cleanup.sql names them. */
+enum cleanup_column { CLEANUP_STREAM, SIZE_BYTES, OLDEST_SLOT_SECONDS, HELD_SECONDS, HELD_REASON, HELD_BY };
+
+static double cleanup_number(const PGresult *result, int row, enum cleanup_column column)
+{
+    return PQgetisnull(result, row, column) ? -1 : strtod(PQgetvalue(result, row, column), NULL);
+}
+
+static void read_cleanup_row(const PGresult *result, int row, struct status_stream *out)
+{
+    out->size_bytes = (int64_t)cleanup_number(result, row, SIZE_BYTES);
+    out->oldest_slot_seconds = cleanup_number(result, row, OLDEST_SLOT_SECONDS);
+    out->held_seconds = cleanup_number(result, row, HELD_SECONDS);
+    snprintf(out->held_reason, sizeof out->held_reason, "%s", PQgetvalue(result, row, HELD_REASON));
+    snprintf(out->held_by, sizeof out->held_by, "%s", PQgetvalue(result, row, HELD_BY));
+}
+
+/* A schema of before has no such view; then nothing is known. */
+static enum error_class read_cleanup(struct session *session, struct status_stream *streams, size_t count,
+                                     struct error *error)
+{
+    PGresult *result;
+    int32_t version;
+    for (size_t i = 0; i < count; i++) {
+        streams[i].size_bytes = -1;
+        streams[i].oldest_slot_seconds = streams[i].held_seconds = -1;
+    }
+    if (migrate_version(session, &version, error))
+        return error->class;
+    if (version < CLEAN_SCHEMA)
+        return ERROR_NONE;
+    if (session_exec(session, sql_cleanup, 0, NULL, &result, error))
+        return error->class;
+    for (int row = 0; row < PQntuples(result); row++)
+        for (size_t i = 0; i < count; i++)
+            if (strcmp(streams[i].stream, PQgetvalue(result, row, CLEANUP_STREAM)) == 0)
+                read_cleanup_row(result, row, &streams[i]);
+    PQclear(result);
+    return ERROR_NONE;
+}
+
 static void read_row(const PGresult *result, int row, struct status_stream *out)
 {
     copy(out->stream, sizeof out->stream, result, row, STREAM);
@@ -87,7 +130,9 @@ enum error_class status_read(struct session *session, struct status_stream **str
         class = error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for %zu rows of relay.status", found);
     for (size_t i = 0; *streams && i < found; i++)
         read_row(result, (int)i, &(*streams)[i]);
-    *count = class ? 0 : found;
     PQclear(result);
+    if (*streams && !class)
+        class = read_cleanup(session, *streams, found, error);
+    *count = class ? 0 : found;
     return class;
 }

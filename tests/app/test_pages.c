@@ -56,6 +56,14 @@ static void fill(struct overview *overview)
     stream->transactions_committed = 9;
     stream->errors[ERROR_RECONNECT] = 4;
     stream->recreated_end_txn = 5;
+    stream->slots_emptied = 6;
+    stream->cleanup = (struct outbox_cleanup_view){.looked_ms = 998000,
+                                                   .size_bytes = 5000000,
+                                                   .size_alarm = true,
+                                                   .oldest_age_ms = 7000,
+                                                   .held_ms = 500,
+                                                   .held_reason = "lock",
+                                                   .held_by = "pid 7 (psql)"};
 }
 
 static void expect_line(const char *page, const char *line)
@@ -88,6 +96,11 @@ static void test_metrics(void **state)
         "boxrelay_leader{stream=\"outbox/main\"} 1",
         "boxrelay_transactions_total{stream=\"outbox/main\",result=\"committed\"} 9",
         "boxrelay_producer_recreated_total{stream=\"outbox/main\",reason=\"end_txn_repeated\"} 5",
+        "boxrelay_outbox_size_bytes{stream=\"outbox/main\"} 5000000",
+        "boxrelay_outbox_size_alarm{stream=\"outbox/main\"} 1",
+        "boxrelay_outbox_oldest_slot_age_seconds{stream=\"outbox/main\"} 9",
+        "boxrelay_outbox_cleanup_blocked_seconds{stream=\"outbox/main\"} 2.5",
+        "boxrelay_outbox_slots_emptied_total{stream=\"outbox/main\"} 6",
         "boxrelay_postgres_up 1",
         "boxrelay_kafka_up 1",
         "boxrelay_schema_version 2",
@@ -102,10 +115,16 @@ static void test_metrics(void **state)
     assert_null(strstr(page, "# EOF"));
     assert_null(strstr(page, "\nprocess_max_fds "));
     free(page);
-    overview.streams[0].pending_rows = overview.streams[0].oldest_age_ms = -1;
+    overview.streams[0].pending_rows = overview.streams[0].oldest_age_ms = overview.streams[0].cleanup.held_ms = -1;
     page = metrics_render(&overview, false);
     assert_null(strstr(page, "\nboxrelay_outbox_pending_rows{"));
     assert_null(strstr(page, "\nboxrelay_outbox_oldest_age_seconds{"));
+    expect_line(page, "boxrelay_outbox_cleanup_blocked_seconds{stream=\"outbox/main\"} 0");
+    free(page);
+    overview.streams[0].leader = false; /* another instance looks at the table */
+    page = metrics_render(&overview, false);
+    assert_null(strstr(page, "\nboxrelay_outbox_size_bytes{"));
+    assert_null(strstr(page, "\nboxrelay_outbox_cleanup_blocked_seconds{"));
     free(page);
     overview_fini(&overview);
 }
@@ -199,6 +218,9 @@ static void test_ready(void **state)
     expect_health(&overview, HEALTH_STARTED, false, NULL);
     char *status = health_render_status(&overview);
     assert_non_null(strstr(status, "\"pending_rows\": 12"));
+    assert_non_null(strstr(status, "\"size_bytes\": 5000000"));
+    assert_non_null(strstr(status, "\"held_seconds\": 2.5"));
+    assert_non_null(strstr(status, "\"held_by\": \"pid 7 (psql)\""));
     free(status);
     overview_fini(&overview);
 }

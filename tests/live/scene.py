@@ -34,6 +34,7 @@ class Scene:
         self.postgres, self.kafka, self.topic, self.folder, self.planted = postgres, kafka, topic, folder, planted
         self.database = postgres.create_database()
         self.relays, self.connections, self.written = [], [], []
+        self.remembered = {}
         self.name = self._relay().migrate().name
 
     def _relay(self, failpoints="", via_proxy=False, **config):
@@ -102,6 +103,10 @@ class Scene:
         self.add(connection, payload)
         self.commit(connection, payload)
 
+    def remember(self):
+        """The rows that are there count from now on, even where something removes them."""
+        self.remembered.update(self.query("SELECT id::text, payload FROM relay.outbox"))
+
     # ---- waiting ----
 
     def end(self, partition=0, isolation="read_committed"):
@@ -157,7 +162,7 @@ class Scene:
     def damage(self):
         """What a read_committed consumer sees that is not what was written: {} if nothing is wrong."""
         rows = self.query("SELECT id::text, payload FROM relay.outbox")
-        names = dict(rows)
+        names = {**self.remembered, **dict(rows)}
         records = judge.read(self.kafka, [self.topic])
         seen = collections.Counter(record.header("id") for record in records)
         order = [record.value.decode() for record in records if record.partition == 0]

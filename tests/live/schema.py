@@ -38,6 +38,8 @@ class Schema:
         """One statement on a connection of its own: its rows."""
         return rows(self.connect(user), sql, args)
 
+    query = run  # as a scene and a cluster call it
+
     def value(self, sql, args=None, user="postgres"):
         """The only value that a statement gives."""
         ((found,),) = self.run(sql, args, user)
@@ -86,7 +88,7 @@ def refused(connection, sql, args=None):
 def waits_for_lock(schema, connection, timeout=20):
     """Until that session waits for a lock."""
     pid = connection.info.backend_pid
-    wait_until(lambda: schema.run("SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'", (pid,)),
+    wait_until(lambda: schema.query("SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'", (pid,)),
                timeout, f"session {pid} waiting for a lock")
 
 

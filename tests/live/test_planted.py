@@ -2,14 +2,16 @@
 
 Every schedule runs twice. With the mend the outcome is right; without it, in the very same schedule, a read_committed
 consumer sees rows lost, doubled or from nowhere, and the checker of the campaigns says so. Failpoints and planted bugs
-need a debug build.
+need a debug build; the mistakes in cleaning are planted in the functions of the migration.
 """
 import signal
 
 import pytest
 from proxy import ADD_PARTITIONS_TO_TXN, END_TXN, PRODUCE
 from relay import wait_until
+from ring import STEP, Ring
 from scene import Scene
+from schema import Background, refused, rows, waits_for_lock
 from servers import Postgres
 
 
@@ -182,3 +184,82 @@ def test_endtxn_repeat_ignored(stage, postgres, kafka_proxy):
     kafka_proxy.heal()
     scene.finish(scene.start(via_proxy=True, instance_id="one"))
     expect(scene, {"doubled": ["c"]})
+
+
+# --- cleaning: the mistakes are planted in SQL ---------------------------------------------------
+
+LOCKED = "    PERFORM FROM relay.stream s WHERE s.uuid = of_stream.uuid AND s.dropped_at IS NULL FOR NO KEY UPDATE;\n" \
+         "    IF NOT FOUND THEN\n        RETURN;\n    END IF;\n"
+
+
+def test_cleaning_under_repeatable_read(stage, postgres):
+    """[C2] A row commits after the snapshot was taken: the look under the lock does not see it."""
+    scene = stage("in_sql", postgres)
+    ring = Ring(scene.query)
+    if scene.planted:
+        ring.plant("clean", "IF current_setting('transaction_isolation') <> 'read committed' THEN", "IF false THEN")
+    relay = scene.start()
+    late = scene.begin()
+    scene.add(late, "late")
+    scene.insert("early")
+    # By this session or by the relay's own look.
+    wait_until(lambda: ring.step() and ring.slots()[0][3], "the slot without its late row to be covered")
+    relay.signal(signal.SIGSTOP)
+    cleaning = scene.begin()
+    cleaning.set_session(isolation_level="REPEATABLE READ")
+    rows(cleaning, "SELECT count(*) FROM relay.stream")
+    scene.commit(late, "late")
+    scene.remember()
+    if scene.planted:
+        assert rows(cleaning, STEP, (ring.stream, "0")) == [("empty", 0)]
+        cleaning.commit()
+    else:
+        assert "READ COMMITTED" in refused(cleaning, STEP, (ring.stream, "0"))
+        cleaning.rollback()
+    relay.signal(signal.SIGCONT)
+    scene.finish(relay)
+    expect(scene, {"lost": ["late"]})
+
+
+def test_a_target_computed_outside_the_lock(stage, postgres):
+    """[C1] Two turn at once: the second moves the sequence back, and numbers are handed out twice."""
+    scene = stage("in_sql", postgres)
+    ring = Ring(scene.query)
+    if scene.planted:
+        ring.plant("take_step", LOCKED, "", "        PERFORM setval(", LOCKED + "        PERFORM setval(")
+    scene.insert("a")
+    assert ring.step() == "open"
+    ring.wait_longer()
+    holder, first, second = scene.begin(), scene.begin(), scene.begin()
+    rows(holder, "SELECT FROM relay.stream FOR NO KEY UPDATE")
+    turning = []
+    for connection in (first, second):
+        turning.append(Background(connection, STEP, (ring.stream, "0")))
+        waits_for_lock(scene, connection)
+    holder.rollback()
+    turning[0].wait()
+    scene.insert("b")
+    first.commit()
+    turning[1].wait()
+    second.commit()
+    scene.insert("c")
+    relay = scene.start(outbox={"main": {"batch_rows_max": 1}})  # a slice ends between two rows of one number
+    scene.finish(relay)
+    expect(scene, {"lost": ["c"]})
+
+
+def test_a_slot_judged_by_the_current_snapshot(stage, postgres):
+    """[C2] Committed is not published: what nobody has read yet goes."""
+    scene = stage("in_sql", postgres)
+    ring = Ring(scene.query)
+    if scene.planted:
+        ring.plant("known_snapshot", "THEN t.known_snapshot END", "THEN pg_current_snapshot() END")
+    relay = scene.start()
+    scene.insert("a")
+    scene.wait_beyond(0)
+    relay.kill()
+    scene.insert("b")
+    scene.remember()
+    assert ring.clean()[-1] == "nothing"
+    scene.finish(scene.start())
+    expect(scene, {"lost": ["b"]})

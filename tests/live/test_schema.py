@@ -353,12 +353,15 @@ APP_MAY_NOT = [("INSERT INTO relay.outbox (topic, xid) VALUES ('t', '5')", "tabl
                ("SELECT relay.pause('outbox/main', 'x')", "function pause"),
                ("SELECT relay.create_outbox('x')", "function create_outbox"),
                ("SELECT relay.drop_outbox('main')", "function drop_outbox"),
+               ("SELECT relay.clean(gen_random_uuid(), '0')", "function clean"),
                ("CREATE TABLE relay.x ()", "schema relay")]
 DAEMON_MAY = ["UPDATE relay.identity SET name = 'orders' WHERE name IS NULL",
               "SELECT * FROM relay.outbox, relay.outbox_audit, relay.schema_version, relay.status",
               "UPDATE relay.stream SET generation = generation + 1",
               "INSERT INTO relay.audit (actor, action, stream, detail) VALUES ('a', 'b', 'c', '{}')",
               "SELECT relay.pause('outbox/main', 'x'), relay.resume('outbox/main')",
+              "SELECT relay.clean(uuid, '1 day') FROM relay.stream WHERE name = 'outbox/main'",
+              "SELECT * FROM relay.slot, relay.cleanup",
               "INSERT INTO relay.stream_state (stream, state) SELECT uuid, 'poll' FROM relay.stream "
               "ON CONFLICT (stream) DO UPDATE SET state = excluded.state"]
 DAEMON_MAY_NOT = [("INSERT INTO relay.outbox (topic) VALUES ('t')", "table outbox"),
@@ -368,6 +371,10 @@ DAEMON_MAY_NOT = [("INSERT INTO relay.outbox (topic) VALUES ('t')", "table outbo
                   ("UPDATE relay.stream SET partition = 7", "table stream"),
                   ("UPDATE relay.identity SET next_partition = 7", "table identity"),
                   ("DELETE FROM relay.tick", "table tick"),
+                  ("UPDATE relay.slot SET covered_at = now()", "table slot"),
+                  ("SELECT relay.empty_slot(s, 0::smallint) FROM relay.stream s", "function empty_slot"),
+                  ("SELECT relay.take_step(s, '0') FROM relay.stream s", "function take_step"),
+                  ("SELECT setval('relay.\"outbox#seq\"', 1)", "sequence outbox#seq"),
                   ("DELETE FROM relay.audit", "table audit"),
                   ("UPDATE relay.audit SET actor = 'x'", "table audit"),
                   ("INSERT INTO relay.schema_version VALUES (9, 'x')", "table schema_version"),
