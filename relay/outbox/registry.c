@@ -21,21 +21,10 @@ struct registry {
     uint32_t attempt;
     int64_t lost_ms;      /* since when PostgreSQL does not answer; 0: it does */
     int64_t states_at_ms; /* when state rows are due */
-    char logged[ERROR_CODE_MAX];
+    struct log_said said;
     struct catalog_stream found[OUTBOX_STREAMS_MAX];
     struct position *position;
 };
-
-static void log_once(struct registry *registry, const struct error *error)
-{
-    if (error->class == ERROR_NONE && registry->logged[0])
-        log_info("PostgreSQL and the schema are well again");
-    else if (error->class != ERROR_NONE && strcmp(registry->logged, error->code) != 0 &&
-             strcmp(error->code, "STOPPING") != 0)
-        log_error(error->text, LOG_STR("error.class", error_class_name(error->class)),
-                  LOG_STR("error.code", error->code), LOG_STR("hint", error->hint[0] ? error->hint : NULL));
-    snprintf(registry->logged, sizeof registry->logged, "%s", error->class ? error->code : "");
-}
 
 static enum error_class connect(struct registry *registry, struct error *error)
 {
@@ -55,9 +44,13 @@ static enum error_class check_schema(struct registry *registry, struct error *er
     enum error_class class = migrate_version(registry->session, &version, error);
     if (!class)
         class = migrate_check(registry->session, error);
+    /* A connection that broke says nothing about the schema: readiness must not end with PostgreSQL's restart. */
+    bool answered = class == ERROR_NONE || class == ERROR_CONFIG || class == ERROR_INTEGRITY;
     pthread_mutex_lock(&service->lock);
-    service->view.schema_version = version;
-    service->view.schema_ok = class == ERROR_NONE;
+    if (answered)
+        service->view.schema_version = version;
+    if (answered)
+        service->view.schema_ok = class == ERROR_NONE;
     pthread_mutex_unlock(&service->lock);
     return class;
 }
@@ -299,7 +292,7 @@ static void note_look(struct registry *registry, const struct error *error)
     if (leave)
         service->partitions_wanted = 0;
     pthread_mutex_unlock(&service->lock);
-    log_once(registry, error);
+    log_change(&registry->said, LOG_ERROR, error, "PostgreSQL answers and the schema fits again", now_ms);
 }
 
 static int64_t next_look_ms(struct registry *registry, enum error_class class)
