@@ -24,7 +24,7 @@ struct overview {
     const char *version, *library_version;
     int64_t now_ms, beat_ms; /* monotonic: now, and the main loop's last beat */
     bool started, stopping;
-    bool ready_requires_kafka;
+    bool ready_requires_kafka, health_spring;
     bool reload_success; /* the last reading of the configuration */
     struct overview_process process;
     struct outbox_service_view service;
@@ -32,8 +32,9 @@ struct overview {
     struct outbox_stream_view *streams; /* owned */
 };
 
-/* Fills process, service and streams; NULL: the service is not started yet. The caller fills the rest. */
+/* Fills service and streams; NULL: the service is not started yet. */
 void overview_take(struct overview *overview, struct outbox_service *service);
+void overview_take_process(struct overview *overview);
 void overview_fini(struct overview *overview);
 
 #endif
