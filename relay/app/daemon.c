@@ -104,12 +104,14 @@ static void set_stage(struct daemon *daemon, enum daemon_stage stage)
     case DAEMON_DRAINING:
         atomic_store(&daemon->stopping, true);
         notify_send("STOPPING=1\nSTATUS=finishing the batches in flight");
-        log_info("stopping: finishing the batches in flight; another signal stops at once");
+        log_info("stopping: finishing the batches in flight; another signal stops at once",
+                 LOG_STR("signal", daemon->stop_signal));
         outbox_service_request_stop(daemon->service, false);
         daemon->deadline_ms = now + DAEMON_DRAIN_MS;
         return;
     case DAEMON_ABANDONING:
-        log_warn("stopping at once: batches in flight are given up and published again by whoever leads next");
+        log_warn("stopping at once: batches in flight are given up and published again by whoever leads next",
+                 LOG_STR("signal", daemon->stop_signal));
         outbox_service_request_stop(daemon->service, true);
         daemon->deadline_ms = now + DAEMON_ABANDON_MS;
         return;
@@ -132,15 +134,16 @@ static void on_stop_look(uv_timer_t *timer)
         set_stage(daemon, DAEMON_ENDED);
     else if (clock_monotonic_ms() < daemon->deadline_ms)
         return;
-    else if (daemon->stage == DAEMON_DRAINING)
+    else if (daemon->stage == DAEMON_DRAINING) {
+        daemon->stop_signal = NULL; /* by itself: the time is up */
         set_stage(daemon, DAEMON_ABANDONING);
-    else
+    } else
         end_hard();
 }
 
 static void stop(struct daemon *daemon, const char *signal)
 {
-    log_info("asked to stop", LOG_STR("signal", signal));
+    daemon->stop_signal = signal;
     if (daemon->stage == DAEMON_RUNNING) {
         set_stage(daemon, DAEMON_DRAINING);
         uv_timer_start(&daemon->stop_look, on_stop_look, DAEMON_STOP_LOOK_MS, DAEMON_STOP_LOOK_MS);

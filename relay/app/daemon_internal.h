@@ -30,7 +30,8 @@ struct daemon {
     uv_signal_t signals[DAEMON_SIGNALS];
     uv_timer_t beat, look, stop_look, watchdog;
     enum daemon_stage stage;
-    int64_t deadline_ms; /* monotonic, of the present stage */
+    const char *stop_signal; /* that brought the stage about; NULL: none */
+    int64_t deadline_ms;     /* monotonic, of the present stage */
     double start_seconds;
     struct outbox_service *service; /* set once before started, freed after HTTP has ended */
     struct http *http;

@@ -187,6 +187,22 @@ static void name_address(int fd, char address[128])
         snprintf(address, 128, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
 }
 
+static const char *hint_for(int failure)
+{
+    switch (failure) {
+    case EADDRINUSE:
+        return "another process (another boxrelay?) has the port; choose one by /http/listen or BOXRELAY_HTTP_LISTEN, "
+               "or "
+               "turn it off with \"off\"";
+    case EADDRNOTAVAIL:
+        return "this machine has no such address; 127.0.0.1 is for itself only, 0.0.0.0 means all it has";
+    case EACCES:
+        return "ports below 1024 are for root: choose a higher one by /http/listen or BOXRELAY_HTTP_LISTEN";
+    default:
+        return "correct /http/listen, or turn it off with \"off\"";
+    }
+}
+
 /* The socket is bound here, not by the library, for the sake of a message that says why it failed. */
 static enum error_class bind_address(const char *listen_text, int *fd, struct error *error)
 {
@@ -204,10 +220,7 @@ static enum error_class bind_address(const char *listen_text, int *fd, struct er
     if (*fd >= 0)
         return ERROR_NONE;
     error_set(error, ERROR_CONFIG, "LISTEN", "cannot listen on %s: %s", listen_text, strerror(saved));
-    return saved == EADDRINUSE
-               ? error_hint(error, "another process (another boxrelay?) has the port; choose one by /http/listen "
-                                   "or BOXRELAY_HTTP_LISTEN, or turn it off with \"off\"")
-               : error_hint(error, "correct /http/listen, or turn it off with \"off\"");
+    return error_hint(error, "%s", hint_for(saved));
 }
 
 enum error_class http_open(const struct http_options *options, char address[128], struct http **out,

@@ -160,6 +160,13 @@ static enum error_class look_at_streams(struct registry *registry, struct error 
     return ERROR_NONE;
 }
 
+/* A stream that never was shown, or another error: said at the next look, not with the others. */
+static bool is_urgent(const struct service_stream *slot, const struct outbox_stream_view *view)
+{
+    const char *code = view->last_error.class ? view->last_error.code : "";
+    return (view->leader && !slot->shown.written_ms) || strcmp(code, slot->shown.error_code) != 0;
+}
+
 /* Is it what relay.status shows already? Each row written costs a transaction id and wakes every outbox's poll. */
 static bool is_shown(struct service_stream *slot, const struct outbox_stream_view *view, int64_t pending)
 {
@@ -219,21 +226,42 @@ static enum error_class write_state(struct registry *registry, struct service_st
     return catalog_state_write(registry->session, &state, error);
 }
 
+/* Kafka away: nobody leads, and a newcomer's wrong bootstrap.servers would show nowhere but in the log. */
+static enum error_class write_unled(struct registry *registry, struct service_stream *slot,
+                                    struct outbox_stream_view *view, struct error *error)
+{
+    if (view->last_error.class == ERROR_NONE || is_shown(slot, view, -1))
+        return ERROR_NONE;
+    const struct catalog_state state = {
+        .stream = slot->stream.uuid, .state = view->state, .pending_rows = -1, .error = &view->last_error};
+    return catalog_state_write(registry->session, &state, error);
+}
+
+static void take_view(struct outbox_service *service, struct service_stream *slot, struct outbox_stream_view *view)
+{
+    view_copy(&slot->worker->view, view);
+    if (view->leader)
+        return;
+    pthread_mutex_lock(&service->lock);
+    view->last_error = service->kafka_error;
+    pthread_mutex_unlock(&service->lock);
+}
+
 static enum error_class write_states(struct registry *registry, struct error *error)
 {
     struct outbox_service *service = registry->service;
     enum error_class class = ERROR_NONE;
     struct outbox_stream_view *view = malloc(sizeof *view);
-    if (!view || clock_monotonic_ms() < registry->states_at_ms)
-        goto out;
-    registry->states_at_ms = clock_monotonic_ms() + REGISTRY_STATE_MS;
-    for (size_t i = 0; !class && i < service->stream_count; i++) {
+    bool due = clock_monotonic_ms() >= registry->states_at_ms;
+    if (due)
+        registry->states_at_ms = clock_monotonic_ms() + REGISTRY_STATE_MS;
+    for (size_t i = 0; view && !class && i < service->stream_count; i++) {
         struct service_stream *slot = &service->streams[i];
-        view_copy(&slot->worker->view, view);
-        if (view->leader)
-            class = write_state(registry, slot, view, error);
+        take_view(service, slot, view);
+        if (!due && !is_urgent(slot, view))
+            continue;
+        class = view->leader ? write_state(registry, slot, view, error) : write_unled(registry, slot, view, error);
     }
-out:
     free(view);
     return class;
 }

@@ -99,8 +99,8 @@ static enum error_class explain_row(struct worker *worker, const struct row *row
     note_reason(worker, row);
     const char *again = worker->topic_missing ? "the stream waits for the topic and looks every few seconds"
                                               : "the stream waits and tries again each minute";
-    error_prefix(error, "row with seq %" PRId64 ", id %s, for topic \"%s\" cannot be published", row->seq,
-                 worker->reason.id, row->topic);
+    error_prefix(error, "row with seq %" PRId64 ", id %s, for topic \"%s\" (%zu bytes) cannot be published", row->seq,
+                 worker->reason.id, row->topic, row->key_size + row->value_size);
     memcpy(hint, error->hint, sizeof hint);
     return error_hint(error, "%s%s%s; or give up every unpublished row: boxrelay rebase %s --to now", hint,
                       hint[0] ? "; " : "", again, worker->stream.name);
