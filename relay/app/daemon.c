@@ -35,6 +35,7 @@ void daemon_overview(void *opaque, struct overview *overview)
     struct daemon *daemon = opaque;
     take_overview(daemon, overview);
     overview->process.start_seconds = daemon->start_seconds;
+    overview->certificate_count = certificate_files(daemon->settings, overview->certificates);
     overview_take_process(overview);
 }
 

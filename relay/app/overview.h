@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "certificate.h"
 #include "outbox/service.h"
 
 enum { OVERVIEW_STUCK_MS = 120000 }; /* a loop without progress for so long is not live: twice the longest commit */
@@ -27,6 +28,8 @@ struct overview {
     bool ready_requires_kafka, health_spring;
     bool reload_success; /* the last reading of the configuration */
     struct overview_process process;
+    size_t certificate_count;
+    struct certificate_file certificates[CERTIFICATE_FILES_MAX];
     struct outbox_service_view service;
     size_t stream_count;
     struct outbox_stream_view *streams; /* owned */

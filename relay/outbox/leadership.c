@@ -76,7 +76,8 @@ static void report(struct leadership *leadership, const struct error *error)
     service->view.kafka_up = error->class == ERROR_NONE;
     service->kafka_error = *error;
     pthread_mutex_unlock(&service->lock);
-    log_change(&leadership->said, LOG_WARN, error, "Kafka answers again", clock_monotonic_ms());
+    log_change(&leadership->said, error->class >= ERROR_POISON ? LOG_ERROR : LOG_WARN, error, "Kafka answers again",
+               clock_monotonic_ms());
 }
 
 static enum error_class ensure_topic(struct leadership *leadership, int32_t partitions, struct error *error)

@@ -36,6 +36,8 @@ static void fill(struct overview *overview)
                     .registry_progress_ms = 999000,
                     .leadership_progress_ms = 999000},
         .stream_count = 1,
+        .certificate_count = 1,
+        .certificates = {{.path = "/etc/tls/client.pem", .expiry_seconds = 1827228652}},
     };
     overview->streams = text_memory(1, sizeof *overview->streams);
     struct outbox_stream_view *stream = overview->streams;
@@ -92,6 +94,7 @@ static void test_metrics(void **state)
         "boxrelay_kafka_up 1",
         "boxrelay_schema_version 2",
         "boxrelay_config_reload_success 1",
+        "boxrelay_certificate_expiry_seconds{file=\"/etc/tls/client.pem\"} 1827228652",
         "boxrelay_build_info{version=\"1.2.3\",librdkafka=\"2.0.2\",name=\"orders\"} 1",
         "process_cpu_seconds_total 1.25",
         "process_start_time_seconds 1700000000.5",
