@@ -78,8 +78,10 @@ void summary_write(const struct overview *overview, char text[SUMMARY_MAX])
             add(&line, ": %s [%s]", service->instance_error.text, service->instance_error.code);
         return;
     }
-    if (service->postgres_up && service->kafka_up && service->instance_error.class != ERROR_NONE)
-        add(&line, "not publishing: %s [%s]; ", service->instance_error.text, service->instance_error.code);
+    /* An outage is said below in few words; what people have to mend is said in full. */
+    bool mendable = service->instance_error.class == ERROR_CONFIG || service->instance_error.class == ERROR_INTEGRITY;
+    if (mendable)
+        add(&line, "%s [%s]; ", service->instance_error.text, service->instance_error.code);
     if (overview->stream_count)
         add_streams(&line, overview);
     else
@@ -87,6 +89,6 @@ void summary_write(const struct overview *overview, char text[SUMMARY_MAX])
     add_pending(&line, overview);
     if (!service->postgres_up)
         add(&line, "; PostgreSQL is away");
-    if (!service->kafka_up && overview->stream_count)
+    if (!service->kafka_up && service->schema_ok && !mendable)
         add(&line, "; Kafka is away");
 }

@@ -242,6 +242,8 @@ static void take_view(struct outbox_service *service, struct service_stream *slo
     view_copy(&slot->worker->view, view);
     if (view->leader)
         return;
+    if (view->pending_rows >= 0) /* counted while we led; it would stand still from now on */
+        view_pending(&slot->worker->view, -1, false, -1);
     pthread_mutex_lock(&service->lock);
     view->last_error = service->kafka_error;
     pthread_mutex_unlock(&service->lock);
@@ -301,11 +303,11 @@ static enum error_class look(struct registry *registry, struct error *error)
 }
 
 /* Instance-wide refusals leave the group at once, an absent PostgreSQL after a session time-out [L2]. */
-static void note_look(struct registry *registry, const struct error *error)
+static void note_look(struct registry *registry, const struct error *error, bool connected)
 {
     struct outbox_service *service = registry->service;
     int64_t now_ms = clock_monotonic_ms();
-    bool reached = error->class == ERROR_NONE || (error->class != ERROR_RECONNECT && registry->session);
+    bool reached = error->class == ERROR_NONE || (error->class != ERROR_RECONNECT && connected);
     if (reached)
         registry->lost_ms = 0;
     else if (registry->lost_ms == 0)
@@ -348,9 +350,10 @@ void *registry_run(void *opaque)
     while (!service->stopping) {
         struct error error = {.class = ERROR_NONE};
         enum error_class class = look(registry, &error);
+        bool connected = registry->session != NULL;
         if (class)
             session_close(&registry->session);
-        note_look(registry, &error);
+        note_look(registry, &error, connected);
         pthread_mutex_lock(&service->lock);
         service_wait(service, clock_monotonic_ms() + next_look_ms(registry, class));
         pthread_mutex_unlock(&service->lock);

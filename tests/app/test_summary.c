@@ -18,9 +18,10 @@ static struct outbox_stream_view streams[OUTBOX_STREAMS_MAX];
 /* One stream for each word of `states`. */
 static struct overview overview_of(const char *states)
 {
-    struct overview overview = {.started = true,
-                                .streams = streams,
-                                .service = {.postgres_up = true, .postgres_reached = true, .kafka_up = true}};
+    struct overview overview = {
+        .started = true,
+        .streams = streams,
+        .service = {.schema_ok = true, .postgres_up = true, .postgres_reached = true, .kafka_up = true}};
     memset(streams, 0, sizeof streams);
     for (const char *at = states; *at; at += strspn(at, " ")) {
         struct outbox_stream_view *stream = &streams[overview.stream_count++];
@@ -68,7 +69,7 @@ static void test_instance(void **state)
     expect(&overview, "waiting for PostgreSQL: refused [CONNECT_FAILED]");
     overview.service.postgres_up = overview.service.postgres_reached = true;
     (void)error_set(&overview.service.instance_error, ERROR_CONFIG, "SCHEMA_MISSING", "no schema");
-    expect(&overview, "not publishing: no schema [SCHEMA_MISSING]; no streams");
+    expect(&overview, "no schema [SCHEMA_MISSING]; no streams");
     char line[SUMMARY_MAX];
     memset(overview.service.instance_error.text, 'x', sizeof overview.service.instance_error.text - 1);
     summary_write(&overview, line);
