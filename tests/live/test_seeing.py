@@ -179,14 +179,22 @@ def test_logs_name_the_row_and_show_nothing_of_it(database, kafka, topic, tmp_pa
     assert [secret for secret in SECRETS if secret in seen] == []
 
 
+def age_of_registry(relay):
+    """Seconds since its last look."""
+    checks = json.loads(relay.get("/health/live")[1])["checks"]
+    return next(check["data"]["seconds_since_progress"] for check in checks if check["name"] == "registry")
+
+
 def test_a_failure_that_stays_is_said_once(database, kafka, postgres_proxy, tmp_path):
     """And its end; the other looks only count."""
     relay = Relay(database.dsn_via_proxy, kafka.bootstrap, tmp_path).migrate()
     postgres_proxy.refuse()
     with relay:
         relay.wait_log("CONNECT_FAILED")
-        wait_until(lambda: postgres_proxy.events(kind="connect") or relay.get("/livez")[0] == 200, "looks")
-        time.sleep(4)  # several looks go by
+        ages, looks = [], 0
+        while looks < 3:  # each look of the registry sets the age back
+            wait_until(lambda: ages.append(age_of_registry(relay)) or len(ages) < 2 or ages[-1] < ages[-2], "a look", 30)
+            looks, ages = looks + 1, ages[-1:]
         assert len(relay.logged("CONNECT_FAILED")) == 1
         postgres_proxy.refuse(False)
         relay.wait_log("PostgreSQL answers and the schema fits again")
@@ -352,7 +360,8 @@ def test_watchdog_tells_of_real_progress(database, kafka, topic, manager, tmp_pa
     with relay:
         manager.wait("READY=1")
         manager.wait("1 publishing")
-        time.sleep(2.5)  # longer than a stuck worker may be: idling is no hang
+        # For longer than a worker may be stuck: idling is no hang.
+        wait_until(lambda: manager.listen().count("WATCHDOG=1") > 13, "three seconds of messages")
         assert relay.get("/livez")[0] == 200
         database.query(INSERT, (name, "0"))
         relay.wait_health("/livez", 503)
