@@ -121,7 +121,7 @@ struct advice {
     const char *hint;
 };
 
-#define AWAY "see that the brokers run and that bootstrap.servers is right; the relay goes on by itself"
+#define AWAY "see that the brokers run and that bootstrap.servers is right; boxrelay run goes on by itself"
 #define LOGIN                                                                                                          \
     "check sasl.mechanisms, sasl.username and sasl.password under /kafka, and that this listener of the broker takes " \
     "them"

@@ -98,6 +98,8 @@ static enum error_class fail_connect(struct session *session, struct error *erro
     static const struct {
         const char *words, *hint;
     } causes[] = {
+        {"certificate", "check sslmode, sslrootcert, sslcert and sslkey in \"postgres\""},
+        {"does not support SSL", "turn SSL on in the server, or change sslmode in \"postgres\""},
         {"password authentication failed", "check the user and password of \"postgres\" in the configuration"},
         {"no password supplied", "set a password in \"postgres\", PGPASSWORD or a .pgpass file"},
         {"no pg_hba.conf entry", "the server's pg_hba.conf must allow this user, database and host"},
@@ -106,7 +108,6 @@ static enum error_class fail_connect(struct session *session, struct error *erro
         {"is not permitted to log in", "the role needs LOGIN"},
         {"permission denied", "the role needs CONNECT on the database"},
         {"invalid connection option", "\"postgres\" is a libpq connection string: see its parameter key words"},
-        {"certificate", "check sslmode, sslrootcert, sslcert and sslkey in \"postgres\""},
     };
     char message[ERROR_TEXT_MAX];
     take_message(PQerrorMessage(session->connection), message);

@@ -411,7 +411,7 @@ def test_a_second_signal_stops_at_once(database, kafka, postgres_proxy, topic, t
         begin = time.monotonic()
         relay.signal(signal.SIGINT)
         assert relay.process.wait(10) == 0
-        assert time.monotonic() - begin < 4
+        assert time.monotonic() - begin < 6  # a drain alone waits 7.5 s
         assert relay.logged("stopping at once")[0]["signal"] == "SIGINT"
     postgres_proxy.thaw()
     relay.drain()
