@@ -193,8 +193,11 @@ char *health_explain(const char *body)
     const char *name;
     size_t i;
     text_init(&out, HEALTH_BYTES_MAX);
-    json_array_foreach(json_object_get(all, "checks"), i, check) explain(&out, text_of(check, "name"), check, "data");
-    json_object_foreach(json_object_get(all, "components"), name, check) explain(&out, name, check, "details");
+    json_array_foreach(json_object_get(all, "checks"), i, check)
+    {
+        explain(&out, text_of(check, "name"), check, "data");
+    }
+    json_object_foreach(json_object_get(all, "components"), name, check) { explain(&out, name, check, "details"); }
     json_decref(all);
     return text_take(&out);
 }
