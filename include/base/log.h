@@ -25,6 +25,12 @@ struct log_field {
     (struct log_field) { .name = (name_), .kind = LOG_FIELD_TEXT, .text = (text_) }
 #define LOG_INT(name_, integer_)                                                                                       \
     (struct log_field) { .name = (name_), .kind = LOG_FIELD_INTEGER, .integer = (int64_t)(integer_) }
+/* Left out unless `present_`. */
+#define LOG_INT_IF(name_, integer_, present_)                                                                          \
+    (struct log_field)                                                                                                 \
+    {                                                                                                                  \
+        .name = (name_), .kind = (present_) ? LOG_FIELD_INTEGER : LOG_FIELD_TEXT, .integer = (int64_t)(integer_)       \
+    }
 /* The four fields of an error: error.class, error.code, error, hint. */
 #define LOG_OF_ERROR(error_)                                                                                           \
     LOG_STR("error.class", error_class_name((error_)->class)), LOG_STR("error.code", (error_)->code),                  \
@@ -38,6 +44,32 @@ struct log_field {
 
 void log_init(enum log_format format, enum log_level level);
 void log_write(enum log_level level, const char *msg, const struct log_field *fields);
+
+/*
+ * A failure that stays is said when it begins, again after one, two, four ... minutes, at most LOG_AGAIN_MS_MAX apart,
+ * and its end is said. One struct (zeroed) for each place that may fail; whoever owns it decides what the lines say.
+ */
+enum { LOG_AGAIN_MS_MIN = 60000, LOG_AGAIN_MS_MAX = 900000 };
+
+struct log_said {
+    char code[ERROR_CODE_MAX]; /* of the failure said last; "": all was well */
+    int64_t about;
+    int64_t again_ms, wait_ms; /* monotonic: when it is said again; the wait before that */
+    int64_t unsaid;            /* failures not said since the last line; for a field "repeated" */
+};
+
+enum log_news {
+    LOG_NOTHING_NEW,
+    LOG_FAILED, /* say it; `unsaid` tells how often it happened since it was said last */
+    LOG_MENDED,
+};
+
+/* `about`: what the failure is about, where one code can mean several (a row's seq). A stop ("STOPPING") is no news. */
+enum log_news log_news(struct log_said *said, const struct error *error, int64_t about, int64_t now_ms);
+
+/* The usual lines of such a place: the failure's text with its class, code and hint, and `mended` at its end. */
+void log_change(struct log_said *said, enum log_level level, const struct error *error, const char *mended,
+                int64_t now_ms);
 
 /* "debug", "info", "warn", "error" and "auto", "json", "text"; false and *out untouched for another word. */
 bool log_level_parse(const char *word, enum log_level *out);

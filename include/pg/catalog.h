@@ -32,8 +32,8 @@ MUST_CHECK enum error_class catalog_claim(struct session *session, const char *n
 /* What relay.status shows of a stream; error may be NULL. */
 struct catalog_state {
     struct uuid stream;
-    const char *state, *leader;
-    int64_t pending_rows; /* -1: not known */
+    const char *state, *leader; /* leader NULL: nobody leads; the row of a leader is then left alone for 30 seconds */
+    int64_t pending_rows;       /* -1: not known */
     bool pending_is_bound;
     int64_t oldest_ms; /* unix; 0: none */
     int64_t published_rows;

@@ -2,9 +2,15 @@
 #ifndef PG_CONNINFO_H
 #define PG_CONNINFO_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "base/error.h"
 
 /* ERROR_CONFIG when libpq could not parse it; the text never repeats what may be a password. */
 MUST_CHECK enum error_class conninfo_check(const char *conninfo, struct error *error);
+
+/* The value of one key word ("sslcert"); false when it is not set, too long, or the string cannot be parsed. */
+bool conninfo_value(const char *conninfo, const char *word, char *value, size_t size);
 
 #endif

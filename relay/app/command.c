@@ -101,7 +101,7 @@ static enum exit_code parse_flag(struct invocation *invocation, int argc, char *
     const char *value = word[length] == '=' ? word + length + 1 : NULL;
     if (!flag->value && value)
         return command_usage(invocation, "%s takes no value", flag->name);
-    if (flag->value && !value) {
+    if (flag->value && !value && !flag->optional) {
         if (*at + 1 >= argc)
             return command_usage(invocation, "%s needs a value: %s %s", flag->name, flag->name, flag->value);
         value = argv[++*at];
@@ -188,7 +188,11 @@ static void help_flags(const struct flag *flags, const char *title)
     printf("\n%s%s%s\n", say_style(stdout, SAY_BOLD), title, say_style(stdout, SAY_PLAIN));
     for (; flags->name; flags++) {
         char left[64];
-        snprintf(left, sizeof left, "%s%s%s", flags->name, flags->value ? " " : "", flags->value ? flags->value : "");
+        snprintf(left, sizeof left,
+                 flags->optional ? "%s[=%s]"
+                 : flags->value  ? "%s %s"
+                                 : "%s",
+                 flags->name, flags->value);
         printf("  %-22s %s\n", left, flags->help);
     }
 }

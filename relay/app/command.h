@@ -18,6 +18,7 @@ struct flag {
     const char *name;  /* "--timeout"; NULL ends a list */
     const char *value; /* "DURATION"; NULL: it has none */
     const char *help;
+    bool optional; /* the value may be left out; it stands behind "=" then */
 };
 
 struct invocation;

@@ -51,6 +51,11 @@ static const struct flag run_flags[] = {
     {"--timeout", "DURATION", "with --once: give up after so long (default 60s), exit 75"},
     {0},
 };
+static const struct flag status_flags[] = {
+    {"--watch", "DURATION", "again and again, each second or as said: --watch=5s; Ctrl-C ends it", .optional = true},
+    FLAG_JSON,
+    {0},
+};
 static const struct flag json_flags[] = {FLAG_JSON, {0}};
 static const struct flag print_flags[] = {
     {"--with-grants", NULL, "also the roles and their rights (grants.sql)"},
@@ -107,10 +112,10 @@ static const struct command children[] = {
     {.name = "status",
      .summary = "the streams, one screen",
      .run = status_run,
-     .flags = json_flags,
+     .flags = status_flags,
      .detail =
          "Read from PostgreSQL, so it also works elsewhere. Exit code 3 when a stream is degraded or no relay runs\n"
-         "it, 4 when one waits for an operator's choice."},
+         "it, 4 when one waits for an operator's choice. With --watch --json: an object a line."},
     {.name = "migrate", .summary = "the schema in PostgreSQL", .children = migrate_children},
     {.name = "pause",
      .arguments = "STREAM",

@@ -9,13 +9,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon_internal.h"
+#include "health.h"
 #include "kafka/client.h"
 #include "notify.h"
+#include "summary.h"
 #include "text.h"
 
-void daemon_overview(void *opaque, struct overview *overview)
+static void take_overview(struct daemon *daemon, struct overview *overview)
 {
-    struct daemon *daemon = opaque;
     overview->name = daemon->settings->name;
     overview->version = BOXRELAY_VERSION;
     overview->library_version = kafka_library_version();
@@ -24,29 +25,74 @@ void daemon_overview(void *opaque, struct overview *overview)
     overview->reload_success = atomic_load(&daemon->reload_success);
     overview->beat_ms = atomic_load(&daemon->beat_ms);
     overview->ready_requires_kafka = daemon->settings->ready_requires_kafka;
-    overview->process.start_seconds = daemon->start_seconds;
+    overview->health_spring = daemon->settings->health_spring;
     overview_take(overview, overview->started ? daemon->service : NULL);
     overview->now_ms = clock_monotonic_ms();
+}
+
+void daemon_overview(void *opaque, struct overview *overview)
+{
+    struct daemon *daemon = opaque;
+    take_overview(daemon, overview);
+    overview->process.start_seconds = daemon->start_seconds;
+    overview->certificate_count = certificate_files(daemon->settings, overview->certificates);
+    overview_take_process(overview);
 }
 
 static void on_beat(uv_timer_t *timer)
 {
     struct daemon *daemon = timer->data;
     atomic_store(&daemon->beat_ms, clock_monotonic_ms());
-    notify_send("WATCHDOG=1");
+}
+
+/* The service manager hears that we live only while everything that has work makes progress. */
+static void on_watchdog(uv_timer_t *timer)
+{
+    struct daemon *daemon = timer->data;
+    if (daemon->live)
+        notify_send("WATCHDOG=1");
+}
+
+static void tell_summary(struct daemon *daemon, const struct overview *overview)
+{
+    char line[SUMMARY_MAX], state[SUMMARY_MAX + 8];
+    summary_write(overview, line);
+    if (overview->stopping || strcmp(line, daemon->summary) == 0)
+        return;
+    memcpy(daemon->summary, line, sizeof line);
+    snprintf(state, sizeof state, "STATUS=%s", line);
+    notify_send(state);
+}
+
+static void look_at_life(struct daemon *daemon, const struct overview *overview)
+{
+    struct error error = {.class = ERROR_NONE};
+    bool up;
+    char *body = health_render(overview, HEALTH_LIVE, HEALTH_MICROPROFILE, &up);
+    if (!up) {
+        char *why = health_explain(body);
+        error_set(&error, ERROR_RETRY, "NOT_LIVE", "not live: %s", why);
+        error_hint(&error, "a call has not returned for very long; a service manager with a watchdog or a liveness "
+                           "probe restarts the process, which is safe");
+        free(why);
+    }
+    free(body);
+    daemon->live = up;
+    log_change(&daemon->life_said, LOG_ERROR, &error, "live again", overview->now_ms);
 }
 
 static void on_look(uv_timer_t *timer)
 {
     struct daemon *daemon = timer->data;
-    struct outbox_service_view view;
-    struct outbox_stream_view *stream = text_memory(1, sizeof *stream);
-    outbox_service_view(daemon->service, &view);
-    watch_service(&daemon->watch, &view);
-    for (size_t i = 0; i < view.stream_count && i < OUTBOX_STREAMS_MAX; i++)
-        if (outbox_service_stream(daemon->service, i, stream))
-            watch_stream(&daemon->watch, i, stream);
-    free(stream);
+    struct overview *overview = text_memory(1, sizeof *overview);
+    take_overview(daemon, overview);
+    watch_service(&daemon->watch, &overview->service);
+    for (size_t i = 0; i < overview->stream_count; i++)
+        watch_stream(&daemon->watch, i, &overview->streams[i]);
+    tell_summary(daemon, overview);
+    look_at_life(daemon, overview);
+    overview_fini(overview);
+    free(overview);
 }
 
 /* The one place where the stage changes. */
@@ -59,12 +105,14 @@ static void set_stage(struct daemon *daemon, enum daemon_stage stage)
     case DAEMON_DRAINING:
         atomic_store(&daemon->stopping, true);
         notify_send("STOPPING=1\nSTATUS=finishing the batches in flight");
-        log_info("stopping: finishing the batches in flight; another signal stops at once");
+        log_info("stopping: finishing the batches in flight; another signal stops at once",
+                 LOG_STR("signal", daemon->stop_signal));
         outbox_service_request_stop(daemon->service, false);
         daemon->deadline_ms = now + DAEMON_DRAIN_MS;
         return;
     case DAEMON_ABANDONING:
-        log_warn("stopping at once: batches in flight are given up and published again by whoever leads next");
+        log_warn("stopping at once: batches in flight are given up and published again by whoever leads next",
+                 LOG_STR("signal", daemon->stop_signal));
         outbox_service_request_stop(daemon->service, true);
         daemon->deadline_ms = now + DAEMON_ABANDON_MS;
         return;
@@ -87,14 +135,16 @@ static void on_stop_look(uv_timer_t *timer)
         set_stage(daemon, DAEMON_ENDED);
     else if (clock_monotonic_ms() < daemon->deadline_ms)
         return;
-    else if (daemon->stage == DAEMON_DRAINING)
+    else if (daemon->stage == DAEMON_DRAINING) {
+        daemon->stop_signal = NULL; /* by itself: the time is up */
         set_stage(daemon, DAEMON_ABANDONING);
-    else
+    } else
         end_hard();
 }
 
-static void stop(struct daemon *daemon)
+static void stop(struct daemon *daemon, const char *signal)
 {
+    daemon->stop_signal = signal;
     if (daemon->stage == DAEMON_RUNNING) {
         set_stage(daemon, DAEMON_DRAINING);
         uv_timer_start(&daemon->stop_look, on_stop_look, DAEMON_STOP_LOOK_MS, DAEMON_STOP_LOOK_MS);
@@ -108,8 +158,10 @@ static void on_signal(uv_signal_t *handle, int signal)
     struct daemon *daemon = handle->data;
     switch (signal) {
     case SIGTERM:
+        stop(daemon, "SIGTERM");
+        return;
     case SIGINT:
-        stop(daemon);
+        stop(daemon, "SIGINT");
         return;
     case SIGHUP:
         daemon_reload(daemon);
@@ -122,7 +174,8 @@ static void on_signal(uv_signal_t *handle, int signal)
 static void loop_init(struct daemon *daemon)
 {
     static const int numbers[DAEMON_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
-    uv_timer_t *const timers[] = {&daemon->beat, &daemon->look, &daemon->stop_look};
+    uv_timer_t *const timers[] = {&daemon->beat, &daemon->look, &daemon->stop_look, &daemon->watchdog};
+    uint64_t watchdog_ms = (uint64_t)notify_watchdog_ms();
     int failed = uv_loop_init(&daemon->loop);
     for (size_t i = 0; !failed && i < DAEMON_SIGNALS; i++) {
         failed = uv_signal_init(&daemon->loop, &daemon->signals[i]) ||
@@ -140,6 +193,8 @@ static void loop_init(struct daemon *daemon)
     signal(SIGPIPE, SIG_IGN);
     uv_timer_start(&daemon->beat, on_beat, 0, DAEMON_BEAT_MS);
     uv_timer_start(&daemon->look, on_look, DAEMON_WATCH_MS, DAEMON_WATCH_MS);
+    if (watchdog_ms)
+        uv_timer_start(&daemon->watchdog, on_watchdog, 0, watchdog_ms);
 }
 
 static void close_handle(uv_handle_t *handle, void *opaque)
@@ -197,6 +252,7 @@ enum exit_code daemon_run(struct settings *settings, const struct settings_sourc
     daemon->settings = settings;
     daemon->source = source;
     daemon->start_seconds = (double)clock_unix_ms() / 1000;
+    daemon->live = true;
     atomic_store(&daemon->beat_ms, clock_monotonic_ms());
     atomic_store(&daemon->reload_success, true);
     enum exit_code code = EXIT_OK;
@@ -213,7 +269,7 @@ enum exit_code daemon_run(struct settings *settings, const struct settings_sourc
         goto out;
     }
     atomic_store(&daemon->started, true);
-    notify_send("READY=1\nSTATUS=running");
+    notify_send("READY=1\nSTATUS=starting");
     uv_run(&daemon->loop, UV_RUN_DEFAULT);
     http_close(&daemon->http);
     loop_fini(daemon);

@@ -6,10 +6,12 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "base/log.h"
 #include "daemon.h"
 #include "http.h"
 #include "outbox/service.h"
 #include "pg/session.h"
+#include "summary.h"
 #include "watch.h"
 
 enum daemon_stage {
@@ -26,13 +28,17 @@ struct daemon {
     const struct settings_source *source;
     uv_loop_t loop;
     uv_signal_t signals[DAEMON_SIGNALS];
-    uv_timer_t beat, look, stop_look;
+    uv_timer_t beat, look, stop_look, watchdog;
     enum daemon_stage stage;
-    int64_t deadline_ms; /* monotonic, of the present stage */
+    const char *stop_signal; /* that brought the stage about; NULL: none */
+    int64_t deadline_ms;     /* monotonic, of the present stage */
     double start_seconds;
     struct outbox_service *service; /* set once before started, freed after HTTP has ended */
     struct http *http;
     struct watch watch;
+    bool live; /* at the last look */
+    struct log_said life_said;
+    char summary[SUMMARY_MAX]; /* as told to the service manager last */
     /* Read by the HTTP thread. */
     atomic_bool started, stopping, reload_success;
     _Atomic int64_t beat_ms;

@@ -101,7 +101,8 @@ static void operated(uv_work_t *work, int status)
     (void)status;
     daemon->operating = false;
     if (daemon->operation_error.class == ERROR_NONE)
-        log_info(daemon->operation_pauses ? "all streams paused, in the database" : "all streams resumed",
+        log_info(daemon->operation_pauses ? "all streams paused; SIGUSR2 or boxrelay resume lets them go on"
+                                          : "all streams resumed",
                  LOG_INT("streams", daemon->operation_count));
     else
         log_error(daemon->operation_pauses ? "pausing all streams failed; send the signal again"
@@ -115,6 +116,8 @@ void daemon_pause_all(struct daemon *daemon, bool pause)
         log_warn("the signal before it is still being worked on; send it again later");
         return;
     }
+    log_info(pause ? "pausing all streams, in the database" : "resuming all streams, in the database",
+             LOG_STR("signal", pause ? "SIGUSR1" : "SIGUSR2"));
     daemon->operation_pauses = pause;
     daemon->operation.data = daemon;
     daemon->operating = uv_queue_work(&daemon->loop, &daemon->operation, operate, operated) == 0;

@@ -1,9 +1,14 @@
 #include "health.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "core/publisher.h"
+#include "text.h"
+
+enum { HEALTH_BYTES_MAX = 1 << 20 };
 
 static bool add(json_t *checks, const char *name, bool up, json_t *data)
 {
@@ -17,7 +22,7 @@ static bool add(json_t *checks, const char *name, bool up, json_t *data)
 static bool add_progress(json_t *checks, const char *name, int64_t now_ms, int64_t progress_ms)
 {
     int64_t age_ms = now_ms > progress_ms ? now_ms - progress_ms : 0;
-    return add(checks, name, age_ms <= OVERVIEW_STUCK_MS,
+    return add(checks, name, age_ms <= fault_shortened("BOXRELAY_STUCK_MS", OVERVIEW_STUCK_MS),
                json_pack("{s:f}", "seconds_since_progress", (double)age_ms / 1000));
 }
 
@@ -48,7 +53,23 @@ static bool check_live(json_t *checks, const struct overview *overview)
 static json_t *error_data(const struct outbox_service_view *service)
 {
     const struct error *error = &service->instance_error;
-    return error->class == ERROR_NONE ? NULL : json_pack("{s:s, s:s}", "error", error->text, "code", error->code);
+    if (error->class == ERROR_NONE)
+        return NULL;
+    json_t *data = json_pack("{s:s, s:s}", "error", error->text, "code", error->code);
+    if (data && error->hint[0])
+        json_object_set_new(data, "hint", json_string(error->hint));
+    return data;
+}
+
+static json_t *schema_data(const struct outbox_service_view *service)
+{
+    json_t *data = service->postgres_reached && !service->schema_ok ? error_data(service) : NULL;
+    if (!data)
+        data = json_object();
+    if (!service->postgres_reached)
+        json_object_set_new(data, "error", json_string("not known before PostgreSQL has answered"));
+    json_object_set_new(data, "version", json_integer(service->schema_version));
+    return data;
 }
 
 static bool check_ready(json_t *checks, const struct overview *overview)
@@ -57,13 +78,13 @@ static bool check_ready(json_t *checks, const struct overview *overview)
     /* A configuration that is not valid ends the program before there is a page. */
     bool up = add(checks, "configuration", true, NULL);
     up &= add(checks, "postgres", service->postgres_reached, service->postgres_reached ? NULL : error_data(service));
-    up &= add(checks, "schema", service->schema_ok, json_pack("{s:i}", "version", (int)service->schema_version));
+    up &= add(checks, "schema", service->schema_ok, schema_data(service));
     if (overview->ready_requires_kafka)
         up &= add(checks, "kafka", service->kafka_up, service->kafka_up ? NULL : error_data(service));
     return up;
 }
 
-char *health_render(const struct overview *overview, enum health_page page, bool *up)
+static json_t *collect(const struct overview *overview, enum health_page page, bool *up)
 {
     json_t *checks = json_array();
     *up = true;
@@ -73,12 +94,112 @@ char *health_render(const struct overview *overview, enum health_page page, bool
         *up &= check_live(checks, overview);
     if (page == HEALTH_READY || page == HEALTH_ALL)
         *up &= check_ready(checks, overview);
+    return checks;
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    return json_string_value(json_object_get(object, key));
+}
+
+/* What a check that is down has to say for itself; NULL: nothing. */
+static const char *why(const json_t *data, char text[64])
+{
+    const char *error = text_of(data, "error");
+    const json_t *seconds = json_object_get(data, "seconds_since_progress");
+    if (error || !seconds)
+        return error;
+    snprintf(text, 64, "no progress for %.0f s", json_real_value(seconds));
+    return text;
+}
+
+/* Spring Boot's health endpoint: components by name instead of a list, "details" instead of "data". */
+static json_t *components_of(const json_t *checks)
+{
+    json_t *components = json_object(), *check;
+    size_t i;
+    json_array_foreach(checks, i, check)
+    {
+        json_t *component = json_pack("{s:O}", "status", json_object_get(check, "status"));
+        if (json_object_get(check, "data"))
+            json_object_set(component, "details", json_object_get(check, "data"));
+        json_object_set_new(components, text_of(check, "name"), component);
+    }
+    return components;
+}
+
+static char *render_json(json_t *checks, enum health_page page, enum health_form form, bool up)
+{
     json_t *all = json_object();
-    json_object_set_new(all, "status", json_string(*up ? "UP" : "DOWN"));
-    json_object_set_new(all, "checks", checks);
+    json_object_set_new(all, "status", json_string(up ? "UP" : "DOWN"));
+    if (form == HEALTH_SPRING)
+        json_object_set_new(all, "components", components_of(checks));
+    else
+        json_object_set(all, "checks", checks);
+    if (form == HEALTH_SPRING && page == HEALTH_ALL)
+        json_object_set_new(all, "groups", json_pack("[s, s]", "liveness", "readiness"));
     char *text = json_dumps(all, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9));
     json_decref(all);
     return text;
+}
+
+/* Kubernetes docs, "Kubernetes API health endpoints". */
+static char *render_lines(const json_t *checks, enum health_page page, bool verbose, bool up)
+{
+    struct text out;
+    size_t i;
+    json_t *check;
+    char age[64];
+    if (up && !verbose)
+        return text_copy("ok\n");
+    text_init(&out, HEALTH_BYTES_MAX);
+    json_array_foreach(checks, i, check)
+    {
+        const char *name = text_of(check, "name"), *reason = why(json_object_get(check, "data"), age);
+        if (strcmp(text_of(check, "status"), "UP") == 0)
+            text_addf(&out, "[+]%s ok\n", name);
+        else
+            text_addf(&out, "[-]%s failed%s%s\n", name, reason ? ": " : "", reason ? reason : "");
+    }
+    text_addf(&out, "%s check %s\n", page == HEALTH_LIVE ? "livez" : "readyz", up ? "passed" : "failed");
+    return text_take(&out);
+}
+
+char *health_render(const struct overview *overview, enum health_page page, enum health_form form, bool *up)
+{
+    if (form == HEALTH_CONFIGURED)
+        form = overview->health_spring ? HEALTH_SPRING : HEALTH_MICROPROFILE;
+    json_t *checks = collect(overview, page, up);
+    char *text = form == HEALTH_KUBERNETES || form == HEALTH_VERBOSE
+                     ? render_lines(checks, page, form == HEALTH_VERBOSE, *up)
+                     : render_json(checks, page, form, *up);
+    json_decref(checks);
+    return text;
+}
+
+static void explain(struct text *out, const char *name, const json_t *check, const char *data_key)
+{
+    char age[64];
+    const char *status = text_of(check, "status"), *reason = why(json_object_get(check, data_key), age);
+    if (!name || !status || strcmp(status, "UP") == 0)
+        return;
+    text_addf(out, "%s%s: %s", out->length ? "; " : "", name, reason ? reason : status);
+}
+
+char *health_explain(const char *body)
+{
+    struct text out;
+    json_t *all = json_loads(body, 0, NULL), *check;
+    const char *name;
+    size_t i;
+    text_init(&out, HEALTH_BYTES_MAX);
+    json_array_foreach(json_object_get(all, "checks"), i, check)
+    {
+        explain(&out, text_of(check, "name"), check, "data");
+    }
+    json_object_foreach(json_object_get(all, "components"), name, check) { explain(&out, name, check, "details"); }
+    json_decref(all);
+    return text_take(&out);
 }
 
 /* Messages of servers may be no UTF-8; then the page goes out without their text. */

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "accept.h"
 #include "health.h"
 #include "metrics.h"
 #include "names.h"
@@ -28,56 +29,62 @@ struct page {
 #define TYPE_JSON "application/json"
 #define TYPE_TEXT "text/plain; charset=utf-8"
 
-static struct page health_page(const struct overview *overview, enum health_page which)
+struct request {
+    const struct route *route;
+    const struct overview *overview;
+    const char *accept; /* may be NULL */
+    bool verbose;
+};
+
+struct route {
+    const char *path;
+    struct page (*render)(const struct request *request);
+    enum health_page page;
+    enum health_form form;
+};
+
+static struct page health(const struct request *request)
 {
+    static const char *const spring_types[] = {"application/vnd.spring-boot.actuator.v3+json", TYPE_JSON};
+    enum health_form form = request->route->form;
     bool up;
-    char *body = health_render(overview, which, &up);
-    return (struct page){body, up ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, TYPE_JSON};
+    const char *type = TYPE_JSON;
+    if (form == HEALTH_SPRING)
+        type = spring_types[accept_choose(request->accept, spring_types, COUNT_OF(spring_types))];
+    if (form == HEALTH_KUBERNETES) {
+        type = TYPE_TEXT;
+        form = request->verbose ? HEALTH_VERBOSE : form;
+    }
+    char *body = health_render(request->overview, request->route->page, form, &up);
+    return (struct page){body, up ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, type};
 }
 
-static struct page live(const struct overview *overview, bool openmetrics)
+static struct page status(const struct request *request)
 {
-    (void)openmetrics;
-    return health_page(overview, HEALTH_LIVE);
+    return (struct page){health_render_status(request->overview), MHD_HTTP_OK, TYPE_JSON};
 }
 
-static struct page ready(const struct overview *overview, bool openmetrics)
+static struct page metrics(const struct request *request)
 {
-    (void)openmetrics;
-    return health_page(overview, HEALTH_READY);
-}
-
-static struct page started(const struct overview *overview, bool openmetrics)
-{
-    (void)openmetrics;
-    return health_page(overview, HEALTH_STARTED);
-}
-
-static struct page health(const struct overview *overview, bool openmetrics)
-{
-    (void)openmetrics;
-    return health_page(overview, HEALTH_ALL);
-}
-
-static struct page status(const struct overview *overview, bool openmetrics)
-{
-    (void)openmetrics;
-    return (struct page){health_render_status(overview), MHD_HTTP_OK, TYPE_JSON};
-}
-
-static struct page metrics(const struct overview *overview, bool openmetrics)
-{
-    return (struct page){metrics_render(overview, openmetrics), MHD_HTTP_OK,
+    static const char *const types[] = {"text/plain", "application/openmetrics-text"};
+    bool openmetrics = accept_choose(request->accept, types, COUNT_OF(types)) == 1;
+    return (struct page){metrics_render(request->overview, openmetrics), MHD_HTTP_OK,
                          openmetrics ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
                                      : "text/plain; version=0.0.4; charset=utf-8"};
 }
 
-static const struct route {
-    const char *path;
-    struct page (*render)(const struct overview *overview, bool openmetrics);
-} routes[] = {
-    {"/health/live", live}, {"/health/ready", ready}, {"/health/started", started}, {"/health", health},
-    {"/livez", live},       {"/readyz", ready},       {"/metrics", metrics},        {"/status", status},
+static const struct route routes[] = {
+    {"/health/live", health, HEALTH_LIVE, HEALTH_CONFIGURED},
+    {"/health/ready", health, HEALTH_READY, HEALTH_CONFIGURED},
+    {"/health/started", health, HEALTH_STARTED, HEALTH_CONFIGURED},
+    {"/health", health, HEALTH_ALL, HEALTH_CONFIGURED},
+    {"/livez", health, HEALTH_LIVE, HEALTH_KUBERNETES},
+    {"/readyz", health, HEALTH_READY, HEALTH_KUBERNETES},
+    {"/actuator/health", health, HEALTH_ALL, HEALTH_SPRING},
+    {"/actuator/health/liveness", health, HEALTH_LIVE, HEALTH_SPRING},
+    {"/actuator/health/readiness", health, HEALTH_READY, HEALTH_SPRING},
+    {.path = "/metrics", .render = metrics},
+    {.path = "/status", .render = status},
 };
 
 static struct page not_found(void)
@@ -91,14 +98,16 @@ static struct page not_found(void)
     return (struct page){text_take(&body), MHD_HTTP_NOT_FOUND, TYPE_TEXT};
 }
 
-static struct page render(const struct http *http, const char *url, bool openmetrics)
+static struct page render(const struct http *http, const char *url, struct request *request)
 {
     for (size_t i = 0; i < COUNT_OF(routes); i++) {
         if (strcmp(url, routes[i].path) != 0)
             continue;
         struct overview *overview = text_memory(1, sizeof *overview);
         http->options.take(http->options.opaque, overview);
-        struct page page = routes[i].render(overview, openmetrics);
+        request->route = &routes[i];
+        request->overview = overview;
+        struct page page = routes[i].render(request);
         overview_fini(overview);
         free(overview);
         return page;
@@ -141,8 +150,13 @@ static enum MHD_Result handle(void *opaque, struct MHD_Connection *connection, c
         *state = &seen;
         return MHD_YES;
     }
-    const char *accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
-    return answer(connection, render(opaque, url, accept && strstr(accept, "application/openmetrics-text")));
+    static const char verbose[] = "verbose"; /* "?verbose" has no value, so it is asked for by length */
+    struct request request = {
+        .accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT),
+        .verbose = MHD_lookup_connection_value_n(connection, MHD_GET_ARGUMENT_KIND, verbose, strlen(verbose), NULL,
+                                                 NULL) == MHD_YES,
+    };
+    return answer(connection, render(opaque, url, &request));
 }
 
 static int listen_on(const struct addrinfo *address)
@@ -173,6 +187,22 @@ static void name_address(int fd, char address[128])
         snprintf(address, 128, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
 }
 
+static const char *hint_for(int failure)
+{
+    switch (failure) {
+    case EADDRINUSE:
+        return "another process (another boxrelay?) has the port; choose one by /http/listen or BOXRELAY_HTTP_LISTEN, "
+               "or "
+               "turn it off with \"off\"";
+    case EADDRNOTAVAIL:
+        return "this machine has no such address; 127.0.0.1 is for itself only, 0.0.0.0 means all it has";
+    case EACCES:
+        return "ports below 1024 are for root: choose a higher one by /http/listen or BOXRELAY_HTTP_LISTEN";
+    default:
+        return "correct /http/listen, or turn it off with \"off\"";
+    }
+}
+
 /* The socket is bound here, not by the library, for the sake of a message that says why it failed. */
 static enum error_class bind_address(const char *listen_text, int *fd, struct error *error)
 {
@@ -190,10 +220,7 @@ static enum error_class bind_address(const char *listen_text, int *fd, struct er
     if (*fd >= 0)
         return ERROR_NONE;
     error_set(error, ERROR_CONFIG, "LISTEN", "cannot listen on %s: %s", listen_text, strerror(saved));
-    return saved == EADDRINUSE
-               ? error_hint(error, "another process (another boxrelay?) has the port; choose one by /http/listen "
-                                   "or BOXRELAY_HTTP_LISTEN, or turn it off with \"off\"")
-               : error_hint(error, "correct /http/listen, or turn it off with \"off\"");
+    return error_hint(error, "%s", hint_for(saved));
 }
 
 enum error_class http_open(const struct http_options *options, char address[128], struct http **out,

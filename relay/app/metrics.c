@@ -226,6 +226,14 @@ static void schema_version(struct metrics_page *page, const struct metric *metri
     put_one(page, metric, NULL, page->overview->service.schema_version);
 }
 
+static void certificate_expiry_seconds(struct metrics_page *page, const struct metric *metric)
+{
+    for (size_t i = 0; i < page->overview->certificate_count; i++) {
+        const struct certificate_file *file = &page->overview->certificates[i];
+        put_one(page, metric, (struct label[LABELS_MAX]){{"file", file->path}}, file->expiry_seconds);
+    }
+}
+
 static void reload_success(struct metrics_page *page, const struct metric *metric)
 {
     put_one(page, metric, NULL, page->overview->reload_success);
@@ -307,6 +315,11 @@ const struct metric metric_table[] = {
     {"boxrelay_kafka_up", METRIC_GAUGE, NULL, "", "1 while Kafka answers.", kafka_up},
     {"boxrelay_schema_version", METRIC_GAUGE, NULL, "", "Version of schema relay in the database; 0: not known.",
      schema_version},
+    {"boxrelay_certificate_expiry_seconds", METRIC_GAUGE, "seconds", "file",
+     "When the first certificate of a configured file runs out, in seconds since 1970; files with more than 16 are "
+     "left "
+     "out.",
+     certificate_expiry_seconds},
     {"boxrelay_config_reload_success", METRIC_GAUGE, NULL, "",
      "1 when the last reading of the configuration succeeded.", reload_success},
     {"boxrelay_build_info", METRIC_GAUGE, NULL, "version, librdkafka, name", "Always 1; the labels say what runs.",

@@ -7,6 +7,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "units.h"
+
 void notify_send(const char *state)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -24,4 +26,16 @@ void notify_send(const char *state)
                           (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
     (void)sent; /* the service manager notices by itself */
     close(fd);
+}
+
+int64_t notify_watchdog_ms(void)
+{
+    const char *period = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");
+    int64_t period_us;
+    if (!period || !units_integer_parse(period, &period_us) || period_us <= 0)
+        return 0;
+    if (pid && strtoll(pid, NULL, 10) != getpid())
+        return 0;
+    int64_t half_ms = period_us / 2000;
+    return half_ms > 0 ? half_ms : 1;
 }

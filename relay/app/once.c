@@ -55,8 +55,10 @@ static void say_missing(struct outbox_service *service)
     for (size_t i = 0; outbox_service_stream(service, i, stream); i++) {
         char pending[64] = "an unknown number of rows";
         if (stream->pending_rows >= 0)
-            snprintf(pending, sizeof pending, "%" PRId64 "%s rows", stream->pending_rows,
-                     stream->pending_is_bound ? " or more" : "");
+            snprintf(pending, sizeof pending, "%" PRId64 "%s", stream->pending_rows,
+                     stream->pending_is_bound    ? " or more rows"
+                     : stream->pending_rows == 1 ? " row"
+                                                 : " rows");
         say_message("%s: %s to go, state %s%s", stream->stream, pending, stream->state,
                     stream->leader ? "" : " (another instance leads it, or nobody does yet)");
         if (stream->last_error.class != ERROR_NONE)

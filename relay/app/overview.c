@@ -22,8 +22,9 @@ static int64_t count_fds(void)
     return count;
 }
 
-static void take_process(struct overview_process *process)
+void overview_take_process(struct overview *overview)
 {
+    struct overview_process *process = &overview->process;
     struct timespec cpu;
     struct rlimit limit;
     long pages_virtual = 0, pages_resident = 0;
@@ -43,7 +44,6 @@ static void take_process(struct overview_process *process)
 
 void overview_take(struct overview *overview, struct outbox_service *service)
 {
-    take_process(&overview->process);
     if (!service)
         return;
     outbox_service_view(service, &overview->service);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "certificate.h"
 #include "outbox/service.h"
 
 enum { OVERVIEW_STUCK_MS = 120000 }; /* a loop without progress for so long is not live: twice the longest commit */
@@ -24,16 +25,19 @@ struct overview {
     const char *version, *library_version;
     int64_t now_ms, beat_ms; /* monotonic: now, and the main loop's last beat */
     bool started, stopping;
-    bool ready_requires_kafka;
+    bool ready_requires_kafka, health_spring;
     bool reload_success; /* the last reading of the configuration */
     struct overview_process process;
+    size_t certificate_count;
+    struct certificate_file certificates[CERTIFICATE_FILES_MAX];
     struct outbox_service_view service;
     size_t stream_count;
     struct outbox_stream_view *streams; /* owned */
 };
 
-/* Fills process, service and streams; NULL: the service is not started yet. The caller fills the rest. */
+/* Fills service and streams; NULL: the service is not started yet. */
 void overview_take(struct overview *overview, struct outbox_service *service);
+void overview_take_process(struct overview *overview);
 void overview_fini(struct overview *overview);
 
 #endif

@@ -1,11 +1,11 @@
 #include "commands.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "daemon.h"
+#include "health.h"
 #include "once.h"
 #include "probe.h"
 #include "units.h"
@@ -32,19 +32,12 @@ enum exit_code run_run(const struct invocation *invocation)
     return code;
 }
 
-/* The checks that are down, a line each. */
-static void print_down(const char *body)
+/* One line: a probe's output is shown in the events of its pod. */
+static void print_down(const char *what, const char *body)
 {
-    json_t *all = json_loads(body, 0, NULL);
-    for (size_t i = 0; i < json_array_size(json_object_get(all, "checks")); i++) {
-        const json_t *check = json_array_get(json_object_get(all, "checks"), i);
-        const char *name = json_string_value(json_object_get(check, "name"));
-        const char *status = json_string_value(json_object_get(check, "status"));
-        const char *why = json_string_value(json_object_get(json_object_get(check, "data"), "error"));
-        if (name && status && strcmp(status, "UP") != 0)
-            printf("%s: %s%s%s\n", name, status, why ? ": " : "", why ? why : "");
-    }
-    json_decref(all);
+    char *why = health_explain(body);
+    printf("%s: %s\n", what, why[0] ? why : "the relay does not say why");
+    free(why);
 }
 
 enum exit_code health_run(const struct invocation *invocation)
@@ -60,7 +53,10 @@ enum exit_code health_run(const struct invocation *invocation)
     if (code != EXIT_OK)
         return code;
     if (strcmp(settings->http_listen, "off") == 0) {
-        say_message("health: /http/listen is off, so the relay cannot be asked");
+        error_set(&error, ERROR_CONFIG, "HTTP_OFF", "/http/listen is \"off\", so the relay cannot be asked");
+        error_hint(&error, "set /http/listen, as 127.0.0.1:8090, for the relay and for this command; boxrelay status "
+                           "asks PostgreSQL instead");
+        (void)say_error(&error, "health");
         code = EXIT_USAGE;
         goto out;
     }
@@ -76,7 +72,7 @@ enum exit_code health_run(const struct invocation *invocation)
     else if (code == EXIT_OK)
         puts("up");
     else
-        print_down(body);
+        print_down(live ? "not live" : ready ? "not ready" : "down", body);
 out:
     free(body);
     settings_free(&settings);

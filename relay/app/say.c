@@ -4,9 +4,12 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "text.h"
+
+enum { SAY_WIDTH = 80, SAY_WIDTH_MIN = 40, SAY_CUT_MIN = 8 };
 
 enum exit_code say_code(enum error_class class)
 {
@@ -51,6 +54,61 @@ const char *say_style(FILE *out, enum say_style style)
     return wanted ? sequences[style] : "";
 }
 
+size_t say_width(FILE *out)
+{
+    struct winsize size;
+    if (!isatty(fileno(out)) || ioctl(fileno(out), TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+        return SAY_WIDTH;
+    return size.ws_col < SAY_WIDTH_MIN ? SAY_WIDTH_MIN : size.ws_col;
+}
+
+/* How wide it is on a screen: escape sequences and the middles of UTF-8 characters take no column. */
+static size_t columns_of(const char *text, size_t length)
+{
+    size_t columns = 0;
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] == '\033')
+            while (i < length && text[i] != 'm')
+                i++;
+        else
+            columns += ((unsigned char)text[i] & 0xc0) != 0x80;
+    }
+    return columns;
+}
+
+static void print_wrapped(FILE *out, size_t indent, const char *text)
+{
+    size_t width = say_width(out), column = strspn(text, " ");
+    bool fresh = true; /* nothing on this line yet */
+    fprintf(out, "%*s", (int)column, "");
+    for (text += column; *text; text += strspn(text, " ")) {
+        size_t span = strcspn(text, " "), wide = columns_of(text, span);
+        if (!fresh && column + 1 + wide > width) {
+            fprintf(out, "\n%*s", (int)indent, "");
+            column = indent;
+            fresh = true;
+        }
+        fprintf(out, "%s%.*s", fresh ? "" : " ", (int)span, text);
+        column += wide + !fresh;
+        fresh = false;
+        text += span;
+    }
+    fputc('\n', out);
+}
+
+void say_wrapped(FILE *out, size_t indent, const char *format, ...)
+{
+    char *text = NULL;
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vasprintf(&text, format, arguments);
+    va_end(arguments);
+    if (length < 0)
+        return;
+    print_wrapped(out, indent, text);
+    free(text);
+}
+
 void say_progress(const char *line)
 {
     if (!isatty(STDERR_FILENO))
@@ -76,6 +134,17 @@ void say_table_cell(struct say_table *table, const char *format, ...)
     table->cells[table->cell_count++] = text_copy(cell);
 }
 
+/* The text in at most `room` columns, at least some of it. */
+static void print_cut(FILE *out, const char *text, size_t room)
+{
+    if (room < SAY_CUT_MIN)
+        room = SAY_CUT_MIN;
+    if (strlen(text) <= room)
+        fputs(text, out);
+    else
+        fprintf(out, "%.*s...", (int)room - 3, text);
+}
+
 void say_table_print(const struct say_table *table, FILE *out)
 {
     int widths[SAY_COLUMNS_MAX] = {0};
@@ -84,12 +153,18 @@ void say_table_print(const struct say_table *table, FILE *out)
         if (length > widths[i % table->columns])
             widths[i % table->columns] = length;
     }
+    size_t width = say_width(out), before = 0;
+    for (size_t i = 0; i + 1 < table->columns; i++)
+        before += (size_t)widths[i] + 2;
     for (size_t i = 0; i < table->cell_count; i++) {
         size_t column = i % table->columns;
         bool last = column == table->columns - 1, right = table->right >> column & 1;
         if (i == 0)
             fputs(say_style(out, SAY_BOLD), out);
-        fprintf(out, "%*s", right ? widths[column] : last ? 0 : -widths[column], table->cells[i]);
+        if (last && table->may_cut && isatty(fileno(out)))
+            print_cut(out, table->cells[i], width > before ? width - before : 0);
+        else
+            fprintf(out, "%*s", right ? widths[column] : last ? 0 : -widths[column], table->cells[i]);
         if (i == table->columns - 1)
             fputs(say_style(out, SAY_PLAIN), out);
         fputs(last ? "\n" : "  ", out);

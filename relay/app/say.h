@@ -33,6 +33,12 @@ enum say_style { SAY_PLAIN, SAY_BOLD, SAY_GOOD, SAY_WARN, SAY_BAD };
 /* The escape sequence that begins (SAY_PLAIN: ends) a style on this stream; "" where colours are not wanted. */
 const char *say_style(FILE *out, enum say_style style);
 
+/* Columns of the terminal behind `out`; 80 where there is none. */
+size_t say_width(FILE *out);
+
+/* A paragraph, broken between words at say_width; `indent` spaces before each line but the first. Ends the line. */
+void say_wrapped(FILE *out, size_t indent, const char *format, ...) PRINTF_LIKE(3, 4);
+
 /* A line that the next one overwrites; only on a terminal. NULL: done with it. */
 void say_progress(const char *line);
 
@@ -42,6 +48,7 @@ enum { SAY_COLUMNS_MAX = 12 };
 struct say_table {
     size_t columns, cell_count;
     unsigned right;
+    bool may_cut; /* on a terminal the last column is cut where the line would not fit */
     char **cells; /* row after row, owned */
 };
 

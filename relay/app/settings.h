@@ -27,7 +27,7 @@ struct settings {
     int32_t positions_replication_factor;
     bool positions_accept_weak;
     char *http_listen;
-    bool ready_requires_kafka;
+    bool ready_requires_kafka, health_spring;
     int32_t log_format, log_level; /* enum log_format, enum log_level */
     struct kafka_settings *kafka;
     size_t property_count; /* as written, to compare and to show what is no secret */

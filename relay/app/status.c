@@ -9,10 +9,19 @@
 #include "database.h"
 #include "pg/migrate.h"
 #include "status_text.h"
+#include "status_watch.h"
+#include "units.h"
 
 enum exit_code status_run(const struct invocation *invocation)
 {
     static const char doing[] = "cannot read the status";
+    const char *every = command_flag(invocation, "--watch");
+    int64_t interval_ms = STATUS_WATCH_MS;
+    if (every && *every && (!units_duration_parse(every, &interval_ms) || interval_ms < STATUS_WATCH_MS_MIN))
+        return command_usage(invocation, "--watch takes a duration of 100ms or more, as --watch=5s, not \"%.32s\"",
+                             every);
+    if (every)
+        return status_watch(invocation, interval_ms);
     struct database database;
     struct status_stream *streams = NULL;
     struct error error;

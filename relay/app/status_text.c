@@ -63,46 +63,54 @@ static void print_row(struct say_table *table, const struct status_stream *strea
     say_table_cell(table, "%s", bytes);
     say_table_cell(table, "%s", kept);
     say_table_cell(table, "%s", stream->leader[0] ? stream->leader : "-");
-    say_table_cell(table, "%s", stream->updated_at[0] ? stream->updated_at : "never");
 }
 
 static bool unknown(const struct status_stream *stream) { return strcmp(stream->state, "unknown") == 0; }
 
 static void print_note(const struct status_stream *stream, FILE *out)
 {
-    if (stream->paused_at[0])
-        fprintf(out, "\n%s: paused by %s at %s: %s\n  what to do: boxrelay resume %s\n", stream->stream,
-                stream->paused_by, stream->paused_at, stream->paused_reason, stream->stream);
-    if (unknown(stream))
-        fprintf(out,
-                "\n%s: no relay has reported on it %s\n  what to do: see that a relay runs (boxrelay run) and "
-                "reaches this database\n",
-                stream->stream, stream->updated_at[0] ? "for 30 seconds" : "yet");
+    if (stream->paused_at[0]) {
+        fputc('\n', out);
+        say_wrapped(out, 2, "%s: paused by %s at %s: %s", stream->stream, stream->paused_by, stream->paused_at,
+                    stream->paused_reason);
+        say_wrapped(out, 4, "  what to do: boxrelay resume %s", stream->stream);
+    }
+    if (unknown(stream)) {
+        fputc('\n', out);
+        say_wrapped(out, 2,
+                    stream->updated_at[0] ? "%s: no relay has reported on it for 30 seconds, last at %s"
+                                          : "%s: no relay has reported on it yet%s",
+                    stream->stream, stream->updated_at);
+        say_wrapped(out, 4, "  what to do: see that a relay runs (boxrelay run) and reaches this database");
+    }
     if (stream->held_reason[0]) {
         char since[32];
         age(stream->held_seconds, since);
-        fprintf(out, "\n%s: cleaning is held back for %s (%s): %s\n  what to do: %s\n", stream->stream, since,
-                stream->held_reason, stream->held_by[0] ? stream->held_by : "not known by whom",
-                clean_hint(stream->held_reason));
+        fputc('\n', out);
+        say_wrapped(out, 2, "%s: cleaning is held back for %s (%s): %s", stream->stream, since, stream->held_reason,
+                    stream->held_by[0] ? stream->held_by : "not known by whom");
+        say_wrapped(out, 4, "  what to do: %s", clean_hint(stream->held_reason));
     }
-    if (stream->error_class[0]) {
-        fprintf(out, "\n%s: %s%s%s: %s [%s]\n", stream->stream, say_style(out, SAY_BAD), stream->error_class,
+    if (!stream->error_class[0])
+        return;
+    fputc('\n', out);
+    say_wrapped(out, 2, "%s: %s%s%s: %s [%s]", stream->stream, say_style(out, SAY_BAD), stream->error_class,
                 say_style(out, SAY_PLAIN), stream->error.text, stream->error.code);
-        if (stream->error.hint[0])
-            fprintf(out, "  what to do: %s\n", stream->error.hint);
-    }
+    if (stream->error.hint[0])
+        say_wrapped(out, 4, "  what to do: %s", stream->error.hint);
 }
 
 void status_text_print(const struct status_stream *streams, size_t count, FILE *out)
 {
-    static const char *const heads[] = {"STREAM", "STATE", "PENDING", "OLDEST", "ROWS/S",  "DEAD",
-                                        "PARKED", "SIZE",  "KEPT",    "LEADER", "REPORTED"};
+    static const char *const heads[] = {"STREAM", "STATE",  "PENDING", "OLDEST", "ROWS/S",
+                                        "DEAD",   "PARKED", "SIZE",    "KEPT",   "LEADER"};
     struct say_table table;
     if (count == 0) {
         fprintf(out, "no streams are registered\n  what to do: SELECT relay.create_outbox('main')\n");
         return;
     }
     say_table_init(&table, COUNT_OF(heads), 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8);
+    table.may_cut = true;
     for (size_t i = 0; i < COUNT_OF(heads); i++)
         say_table_cell(&table, "%s", heads[i]);
     for (size_t i = 0; i < count; i++)
@@ -145,11 +153,17 @@ static json_t *stream_json(const struct status_stream *stream)
     return item;
 }
 
-void status_text_json(const struct status_stream *streams, size_t count, FILE *out)
+json_t *status_text_list(const struct status_stream *streams, size_t count)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++)
         json_array_append_new(list, stream_json(&streams[i]));
+    return list;
+}
+
+void status_text_json(const struct status_stream *streams, size_t count, FILE *out)
+{
+    json_t *list = status_text_list(streams, count);
     json_dumpf(list, out, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     fputc('\n', out);
     json_decref(list);

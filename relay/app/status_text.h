@@ -2,6 +2,7 @@
 #ifndef APP_STATUS_TEXT_H
 #define APP_STATUS_TEXT_H
 
+#include <jansson.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -11,6 +12,9 @@
 /* A table, and below it a paragraph for each stream that is paused or has an error. */
 void status_text_print(const struct status_stream *streams, size_t count, FILE *out);
 void status_text_json(const struct status_stream *streams, size_t count, FILE *out);
+
+/* The streams as a JSON array; the caller's. */
+json_t *status_text_list(const struct status_stream *streams, size_t count);
 
 /* REFUSED when a stream waits for an operator's choice; DEGRADED when one has another error, or nobody runs it. */
 enum exit_code status_text_code(const struct status_stream *streams, size_t count);

@@ -44,7 +44,7 @@ void watch_service(struct watch *watch, const struct outbox_service_view *view)
 static void log_phase(const struct outbox_stream_view *view, enum watch_phase phase)
 {
     static const char *const texts[] = {
-        [WATCH_STANDBY] = "standing by: this instance does not lead the stream",
+        [WATCH_STANDBY] = "standing by: another instance leads the stream, or none does yet",
         [WATCH_STARTING] = "taking the stream over",
         [WATCH_RUNNING] = "publishing the stream",
         [WATCH_PAUSED] = "the stream is paused by an operator; boxrelay resume lets it go on",

@@ -1,18 +1,26 @@
 #include "base/error.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-/* One line each: outside messages bring their own line ends, which would break a log line in two. */
+/* One line each: outside messages bring their own line ends and indents, which would break a log line in two. */
 static void flatten(char *text)
 {
-    size_t length = strlen(text);
-    while (length > 0 && (text[length - 1] == '\n' || text[length - 1] == ' '))
-        text[--length] = '\0';
-    for (char *c = text; *c; c++)
-        if (*c == '\n' || *c == '\r' || *c == '\t')
-            *c = ' ';
+    size_t to = 0;
+    bool space = false;
+    for (const char *from = text; *from; from++) {
+        bool blank = *from == '\n' || *from == '\r' || *from == '\t' || (*from == ' ' && space);
+        if (!blank)
+            text[to++] = *from;
+        else if (!space)
+            text[to++] = ' ';
+        space = blank || *from == ' ';
+    }
+    while (to > 0 && text[to - 1] == ' ')
+        to--;
+    text[to] = '\0';
 }
 
 enum error_class error_set(struct error *error, enum error_class class, const char *code, const char *format, ...)

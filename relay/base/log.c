@@ -104,6 +104,48 @@ void log_write(enum log_level level, const char *msg, const struct log_field *fi
     free(text);
 }
 
+enum log_news log_news(struct log_said *said, const struct error *error, int64_t about, int64_t now_ms)
+{
+    if (error->class == ERROR_NONE) {
+        bool failed = said->code[0] != '\0';
+        *said = (struct log_said){0};
+        return failed ? LOG_MENDED : LOG_NOTHING_NEW;
+    }
+    if (strcmp(error->code, "STOPPING") == 0)
+        return LOG_NOTHING_NEW;
+    bool same = strcmp(said->code, error->code) == 0 && said->about == about;
+    if (same && now_ms < said->again_ms) {
+        said->unsaid++;
+        return LOG_NOTHING_NEW;
+    }
+    if (!same) {
+        *said = (struct log_said){.about = about};
+        snprintf(said->code, sizeof said->code, "%s", error->code);
+    }
+    said->wait_ms = same && said->wait_ms < LOG_AGAIN_MS_MAX / 2 ? 2 * said->wait_ms
+                    : same                                       ? LOG_AGAIN_MS_MAX
+                                                                 : LOG_AGAIN_MS_MIN;
+    said->again_ms = now_ms + said->wait_ms;
+    return LOG_FAILED;
+}
+
+void log_change(struct log_said *said, enum log_level level, const struct error *error, const char *mended,
+                int64_t now_ms)
+{
+    enum log_news news = log_news(said, error, 0, now_ms);
+    if (news == LOG_MENDED)
+        log_info(mended);
+    if (news != LOG_FAILED)
+        return;
+    log_write(level, error->text,
+              (struct log_field[]){LOG_STR("error.class", error_class_name(error->class)),
+                                   LOG_STR("error.code", error->code),
+                                   LOG_INT_IF("repeated", said->unsaid, said->unsaid > 0),
+                                   LOG_STR("hint", error->hint[0] ? error->hint : NULL),
+                                   {0}});
+    said->unsaid = 0;
+}
+
 static bool word_parse(const char *word, const char *const *names, size_t count, size_t *out)
 {
     for (size_t i = 0; i < count; i++)

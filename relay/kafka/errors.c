@@ -116,6 +116,53 @@ static const struct row table[] = {
     ROW(FENCED_INSTANCE_ID, INTEGRITY),
 };
 
+struct advice {
+    int code;
+    const char *hint;
+};
+
+#define AWAY "see that the brokers run and that bootstrap.servers is right; boxrelay run goes on by itself"
+#define LOGIN                                                                                                          \
+    "check sasl.mechanisms, sasl.username and sasl.password under /kafka, and that this listener of the broker takes " \
+    "them"
+#define RIGHTS "grant it (docs/handbook.md, \"Kafka's side\", lists what the relay's user needs); tried again by itself"
+
+/* What to do next, where the code alone tells; the caller may know better. */
+static const struct advice advices[] = {
+    {RD_KAFKA_RESP_ERR__TRANSPORT, AWAY},
+    {RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, AWAY},
+    {RD_KAFKA_RESP_ERR__RESOLVE, "correct the host names in bootstrap.servers, and those that the brokers advertise"},
+    {RD_KAFKA_RESP_ERR__SSL,
+     "does this listener speak TLS? Check security.protocol and the ssl properties under /kafka: ssl.ca.location, "
+     "ssl.certificate.location, ssl.key.location"},
+    {RD_KAFKA_RESP_ERR__AUTHENTICATION, LOGIN},
+    {RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED, LOGIN},
+    {RD_KAFKA_RESP_ERR_UNSUPPORTED_SASL_MECHANISM, LOGIN},
+    {RD_KAFKA_RESP_ERR_ILLEGAL_SASL_STATE, LOGIN},
+    {RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, RIGHTS},
+    {RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, RIGHTS},
+    {RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, RIGHTS},
+    {RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, RIGHTS},
+    {RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
+     "create the topic, or correct its name; the relay makes none but its own"},
+    {RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, "raise max.message.bytes of the topic, and message.max.bytes under "
+                                           "/kafka/producer"},
+    {RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT,
+     "the brokers allow less: raise transaction.max.timeout.ms there to 30000 "
+     "or more"},
+    {RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+     "too few replicas are in sync for min.insync.replicas: see which broker is away"},
+    {RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+     "too few replicas are in sync for min.insync.replicas: see which broker is away"},
+};
+
+void kafka_error_advise(struct error *error, int code)
+{
+    for (size_t i = 0; i < COUNT_OF(advices); i++)
+        if (advices[i].code == code)
+            (void)error_hint(error, "%s", advices[i].hint);
+}
+
 enum error_class kafka_error_class(int code)
 {
     for (size_t i = 0; i < COUNT_OF(table); i++)
@@ -142,5 +189,7 @@ enum error_class kafka_error_set(struct error *error, enum error_class class, in
 {
     if (!text || !text[0])
         text = rd_kafka_err2str((rd_kafka_resp_err_t)code);
-    return error_set(error, class, kafka_error_name(code), "%s: %s", what, text);
+    error_set(error, class, kafka_error_name(code), "%s: %s", what, text);
+    kafka_error_advise(error, code);
+    return class;
 }

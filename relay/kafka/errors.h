@@ -23,6 +23,9 @@ bool kafka_error_is_purge(int code);
 /* "MSG_SIZE_TOO_LARGE", "_TRANSPORT": without the prefix, static text. */
 const char *kafka_error_name(int code);
 
+/* Sets the hint that follows from the code; leaves it alone for codes that explain themselves. */
+void kafka_error_advise(struct error *error, int code);
+
 /* Fills *error from a code and a text of the library (NULL: the library's description of the code). */
 enum error_class kafka_error_set(struct error *error, enum error_class class, int code, const char *what,
                                  const char *text);

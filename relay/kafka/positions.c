@@ -15,6 +15,7 @@
 #include "reason.h"
 
 enum { CALL_TIMEOUT_MS = 3000, SLICE_MS = 1000, AGAIN_MS = 50, REPLICAS_WANTED = 3, IN_SYNC_WANTED = 2 };
+enum { AWAY_MS = 4000 }; /* brokers that are away: said so soon, and tried again by the caller */
 
 /* The topic and its cluster as the brokers show them. */
 struct scene {
@@ -56,7 +57,8 @@ static enum error_class look(struct ensuring *e, struct scene *scene, struct err
     int code = rd_kafka_metadata(e->handle, 0, e->topic, &metadata, timeout_ms);
     reason_serve(&e->reason, e->queue);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return reason_timed_out(&e->reason, error, "metadata of the positions topic", timeout_ms);
+        return reason_timed_out(&e->reason, error, "Kafka: looking for the positions topic",
+                                POSITIONS_ENSURE_TIMEOUT_MS - left_ms(e));
     take_scene(metadata, scene);
     int topic_code = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR_NO_ERROR;
     rd_kafka_metadata_destroy(metadata);
@@ -186,6 +188,8 @@ static enum error_class steps(struct ensuring *e, bool *warned, struct error *er
             return class;
         if (e->options->stop && e->options->stop->requested)
             return error_set(error, ERROR_RETRY, "STOPPING", "interrupted by a stop request");
+        if (class == ERROR_RECONNECT && POSITIONS_ENSURE_TIMEOUT_MS - left_ms(e) >= AWAY_MS)
+            return class;
         if (left_ms(e) <= 0)
             return class != ERROR_NONE
                        ? class

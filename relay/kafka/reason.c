@@ -19,6 +19,15 @@ static enum error_class class_of(int code, const char *text)
     return kafka_error_class(code);
 }
 
+/* "... failed: Connection refused (after 0ms in state CONNECT, 3 identical error(s) suppressed)": of the library's
+ * remark nothing helps, and its numbers change each time. */
+static size_t length_without_remark(const char *text)
+{
+    size_t length = strlen(text);
+    const char *remark = strstr(text, " (after ");
+    return remark && text[length - 1] == ')' ? (size_t)(remark - text) : length;
+}
+
 void reason_note_error(struct reason *reason, int code, const char *text)
 {
     /* "All brokers are down" follows every cause and explains none. */
@@ -28,7 +37,7 @@ void reason_note_error(struct reason *reason, int code, const char *text)
         class_of(code, text) != ERROR_CONFIG)
         return;
     reason->code = code;
-    snprintf(reason->text, sizeof reason->text, "%s", text);
+    snprintf(reason->text, sizeof reason->text, "%.*s", (int)length_without_remark(text), text);
 }
 
 void reason_note_log(struct reason *reason, int level, const char *text)
@@ -75,7 +84,8 @@ enum error_class reason_timed_out(const struct reason *reason, struct error *err
     const char *why = reason->code ? reason->text : reason->log;
     const char *code = reason->code ? kafka_error_name(reason->code) : "_TIMED_OUT";
     enum error_class class = reason_class(reason);
-    if (why[0])
-        return error_set(error, class, code, "%s: no success within %lld ms: %s", what, timeout_ms, why);
-    return error_set(error, class, code, "%s: no success within %lld ms", what, timeout_ms);
+    error_set(error, class, code, why[0] ? "%s: no success within %lld ms: %s" : "%s: no success within %lld ms", what,
+              timeout_ms, why);
+    kafka_error_advise(error, reason->code);
+    return class;
 }

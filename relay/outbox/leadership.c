@@ -21,7 +21,7 @@ struct leadership {
     bool warned;
     char group_id[256];
     char client_id[128];
-    char logged[ERROR_CODE_MAX]; /* code of the error logged last: an outage is said once, not each poll */
+    struct log_said said;
 };
 
 static bool has(const int32_t *partitions, size_t count, int32_t partition)
@@ -76,12 +76,8 @@ static void report(struct leadership *leadership, const struct error *error)
     service->view.kafka_up = error->class == ERROR_NONE;
     service->kafka_error = *error;
     pthread_mutex_unlock(&service->lock);
-    if (error->class == ERROR_NONE && leadership->logged[0])
-        log_info("Kafka answers again");
-    else if (error->class != ERROR_NONE && strcmp(leadership->logged, error->code) != 0 &&
-             strcmp(error->code, "STOPPING") != 0)
-        log_warn("Kafka group", LOG_OF_ERROR(error));
-    snprintf(leadership->logged, sizeof leadership->logged, "%s", error->class ? error->code : "");
+    log_change(&leadership->said, error->class >= ERROR_POISON ? LOG_ERROR : LOG_WARN, error, "Kafka answers again",
+               clock_monotonic_ms());
 }
 
 static enum error_class ensure_topic(struct leadership *leadership, int32_t partitions, struct error *error)

@@ -31,7 +31,10 @@ static enum error_class check_topic(const struct record_maker *maker, const char
 {
     if (strcmp(topic, maker->positions_topic) != 0 && strncmp(topic, "__", 2) != 0)
         return ERROR_NONE;
-    return error_set(error, ERROR_POISON, "TOPIC_RESERVED", "topic \"%s\" is not for messages", topic);
+    error_set(error, ERROR_POISON, "TOPIC_RESERVED", "topic \"%s\" is not for messages", topic);
+    return error_hint(error,
+                      "topics that begin with __ are Kafka's own, and the positions topic is the relay's: let the "
+                      "writer name another");
 }
 
 enum error_class record_make(struct record_maker *maker, const struct row *row, struct record *record,
@@ -63,11 +66,11 @@ enum error_class record_fits(const struct record *record, const struct topic_fac
         error_set(error, ERROR_POISON, "UNKNOWN_PARTITION",
                   "topic \"%s\" has no partition %" PRId32 ", it has %" PRId32, record->topic, record->partition,
                   facts->partition_count);
-        return error_hint(error, "add partitions to the topic");
+        return error_hint(error, "add partitions to the topic, or let the writer leave the column partition NULL");
     }
     if (facts->compacted && !record->key) {
         error_set(error, ERROR_POISON, "NO_KEY", "topic \"%s\" is compacted and the row has no key", record->topic);
-        return error_hint(error, "set cleanup.policy=delete on the topic");
+        return error_hint(error, "set cleanup.policy=delete on the topic, or let the writer set a key");
     }
     return ERROR_NONE;
 }

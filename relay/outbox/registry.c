@@ -22,21 +22,11 @@ struct registry {
     uint32_t attempt;
     int64_t lost_ms;      /* since when PostgreSQL does not answer; 0: it does */
     int64_t states_at_ms; /* when state rows are due */
-    char logged[ERROR_CODE_MAX];
+    bool states_open;     /* their transaction */
+    struct log_said said;
     struct catalog_stream found[OUTBOX_STREAMS_MAX];
     struct position *position;
 };
-
-static void log_once(struct registry *registry, const struct error *error)
-{
-    if (error->class == ERROR_NONE && registry->logged[0])
-        log_info("PostgreSQL and the schema are well again");
-    else if (error->class != ERROR_NONE && strcmp(registry->logged, error->code) != 0 &&
-             strcmp(error->code, "STOPPING") != 0)
-        log_error(error->text, LOG_STR("error.class", error_class_name(error->class)),
-                  LOG_STR("error.code", error->code), LOG_STR("hint", error->hint[0] ? error->hint : NULL));
-    snprintf(registry->logged, sizeof registry->logged, "%s", error->class ? error->code : "");
-}
 
 static enum error_class connect(struct registry *registry, struct error *error)
 {
@@ -56,9 +46,13 @@ static enum error_class check_schema(struct registry *registry, struct error *er
     enum error_class class = migrate_version(registry->session, &version, error);
     if (!class)
         class = migrate_check(registry->session, error);
+    /* A connection that broke says nothing about the schema: readiness must not end with PostgreSQL's restart. */
+    bool answered = class == ERROR_NONE || class == ERROR_CONFIG || class == ERROR_INTEGRITY;
     pthread_mutex_lock(&service->lock);
-    service->view.schema_version = version;
-    service->view.schema_ok = class == ERROR_NONE;
+    if (answered)
+        service->view.schema_version = version;
+    if (answered)
+        service->view.schema_ok = class == ERROR_NONE;
     pthread_mutex_unlock(&service->lock);
     return class;
 }
@@ -168,6 +162,13 @@ static enum error_class look_at_streams(struct registry *registry, struct error 
     return ERROR_NONE;
 }
 
+/* A stream that never was shown, or another error: said at the next look, not with the others. */
+static bool is_urgent(const struct service_stream *slot, const struct outbox_stream_view *view)
+{
+    const char *code = view->last_error.class ? view->last_error.code : "";
+    return (view->leader && !slot->shown.written_ms) || strcmp(code, slot->shown.error_code) != 0;
+}
+
 /* Is it what relay.status shows already? Each row written costs a transaction id and wakes every outbox's poll. */
 static bool is_shown(struct service_stream *slot, const struct outbox_stream_view *view, int64_t pending)
 {
@@ -199,6 +200,15 @@ static enum error_class count_pending(struct registry *registry, struct worker *
     return ERROR_NONE;
 }
 
+/* One transaction for the rows of a look, begun by the first. */
+static enum error_class write_row(struct registry *registry, const struct catalog_state *state, struct error *error)
+{
+    if (!registry->states_open && catalog_states_begin(registry->session, error))
+        return error->class;
+    registry->states_open = true;
+    return catalog_state_write(registry->session, state, error);
+}
+
 /* Counts what is pending for a stream that we lead and writes its row where something changed. */
 static enum error_class write_state(struct registry *registry, struct service_stream *slot,
                                     struct outbox_stream_view *view, struct error *error)
@@ -224,7 +234,30 @@ static enum error_class write_state(struct registry *registry, struct service_st
     slot->rows_at_ms = now_ms;
     if (is_shown(slot, view, rows))
         return ERROR_NONE;
-    return catalog_state_write(registry->session, &state, error);
+    return write_row(registry, &state, error);
+}
+
+/* Kafka away: nobody leads, and a newcomer's wrong bootstrap.servers would show nowhere but in the log. */
+static enum error_class write_unled(struct registry *registry, struct service_stream *slot,
+                                    struct outbox_stream_view *view, struct error *error)
+{
+    if (view->last_error.class == ERROR_NONE || is_shown(slot, view, -1))
+        return ERROR_NONE;
+    const struct catalog_state state = {
+        .stream = slot->stream.uuid, .state = view->state, .pending_rows = -1, .error = &view->last_error};
+    return write_row(registry, &state, error);
+}
+
+static void take_view(struct outbox_service *service, struct service_stream *slot, struct outbox_stream_view *view)
+{
+    view_copy(&slot->worker->view, view);
+    if (view->leader)
+        return;
+    if (view->pending_rows >= 0) /* counted while we led; it would stand still from now on */
+        view_pending(&slot->worker->view, -1, false, -1);
+    pthread_mutex_lock(&service->lock);
+    view->last_error = service->kafka_error;
+    pthread_mutex_unlock(&service->lock);
 }
 
 static enum error_class write_states(struct registry *registry, struct error *error)
@@ -232,19 +265,19 @@ static enum error_class write_states(struct registry *registry, struct error *er
     struct outbox_service *service = registry->service;
     enum error_class class = ERROR_NONE;
     struct outbox_stream_view *view = malloc(sizeof *view);
-    if (!view || clock_monotonic_ms() < registry->states_at_ms)
-        goto out;
-    registry->states_at_ms = clock_monotonic_ms() + REGISTRY_STATE_MS;
-    class = catalog_states_begin(registry->session, error);
-    for (size_t i = 0; !class && i < service->stream_count; i++) {
+    bool due = clock_monotonic_ms() >= registry->states_at_ms;
+    registry->states_open = false;
+    if (due)
+        registry->states_at_ms = clock_monotonic_ms() + REGISTRY_STATE_MS;
+    for (size_t i = 0; view && !class && i < service->stream_count; i++) {
         struct service_stream *slot = &service->streams[i];
-        view_copy(&slot->worker->view, view);
-        if (view->leader)
-            class = write_state(registry, slot, view, error);
+        take_view(service, slot, view);
+        if (!due && !is_urgent(slot, view))
+            continue;
+        class = view->leader ? write_state(registry, slot, view, error) : write_unled(registry, slot, view, error);
     }
-    if (!class)
+    if (!class && registry->states_open)
         class = catalog_states_commit(registry->session, error);
-out:
     free(view);
     return class;
 }
@@ -285,11 +318,11 @@ static enum error_class look(struct registry *registry, struct error *error)
 }
 
 /* Instance-wide refusals leave the group at once, an absent PostgreSQL after a session time-out [L2]. */
-static void note_look(struct registry *registry, const struct error *error)
+static void note_look(struct registry *registry, const struct error *error, bool connected)
 {
     struct outbox_service *service = registry->service;
     int64_t now_ms = clock_monotonic_ms();
-    bool reached = error->class == ERROR_NONE || (error->class != ERROR_RECONNECT && registry->session);
+    bool reached = error->class == ERROR_NONE || (error->class != ERROR_RECONNECT && connected);
     if (reached)
         registry->lost_ms = 0;
     else if (registry->lost_ms == 0)
@@ -304,7 +337,7 @@ static void note_look(struct registry *registry, const struct error *error)
     if (leave)
         service->partitions_wanted = 0;
     pthread_mutex_unlock(&service->lock);
-    log_once(registry, error);
+    log_change(&registry->said, LOG_ERROR, error, "PostgreSQL answers and the schema fits again", now_ms);
 }
 
 static int64_t next_look_ms(struct registry *registry, enum error_class class)
@@ -332,9 +365,10 @@ void *registry_run(void *opaque)
     while (!service->stopping) {
         struct error error = {.class = ERROR_NONE};
         enum error_class class = look(registry, &error);
+        bool connected = registry->session != NULL;
         if (class)
             session_close(&registry->session);
-        note_look(registry, &error);
+        note_look(registry, &error, connected);
         pthread_mutex_lock(&service->lock);
         service_wait(service, clock_monotonic_ms() + next_look_ms(registry, class));
         pthread_mutex_unlock(&service->lock);

@@ -50,27 +50,36 @@ static void let_go(struct worker *worker, struct publisher_release release)
         session_close(&worker->session);
 }
 
+/* A failure that stays, perhaps for days, is said more and more rarely. */
 static void log_failure(struct worker *worker, enum publisher_state during)
 {
     const struct publisher *publisher = &worker->publisher;
     const struct error *error = &worker->error;
-    int64_t wait_ms = publisher->wait_until_ms - clock_monotonic_ms();
+    const struct worker_row *row = worker->reason.seq >= 0 ? &worker->reason : NULL;
+    int64_t now_ms = clock_monotonic_ms(), wait_ms = publisher->wait_until_ms - now_ms;
+    if (publisher->attempt <= 1)
+        worker->said = (struct log_said){0};
     enum log_level level = error->class >= ERROR_POISON ? LOG_ERROR : LOG_WARN;
-    if (strcmp(error->code, "STOPPING") == 0)
-        return;
-    /* Looked for every few seconds, perhaps for days: said more and more rarely. */
-    if (worker->topic_missing && (publisher->attempt & (publisher->attempt - 1)) != 0)
+    if (log_news(&worker->said, error, worker->reason.seq, now_ms) == LOG_NOTHING_NEW)
         level = LOG_DEBUG;
     log_write(level, error->text,
               (struct log_field[]){LOG_STR("stream", worker->stream.name),
                                    LOG_STR("during", publisher_state_name(during)),
                                    LOG_STR("state", publisher_state_name(publisher->state)),
+                                   LOG_STR("topic", row ? row->topic : NULL),
+                                   LOG_INT_IF("partition", row ? row->partition : 0, row && row->partition >= 0),
+                                   LOG_STR("id", row ? row->id : NULL),
+                                   LOG_INT_IF("seq", row ? row->seq : 0, row),
+                                   LOG_STR("trace_id", row && row->trace_id[0] ? row->trace_id : NULL),
                                    LOG_STR("error.class", error_class_name(error->class)),
                                    LOG_STR("error.code", error->code),
                                    LOG_INT("attempt", publisher->attempt),
+                                   LOG_INT_IF("repeated", worker->said.unsaid, worker->said.unsaid > 0),
                                    LOG_INT("next_ms", wait_ms > 0 ? wait_ms : 0),
                                    LOG_STR("hint", error->hint[0] ? error->hint : NULL),
                                    {0}});
+    if (level != LOG_DEBUG)
+        worker->said.unsaid = 0;
 }
 
 static void note_failure(struct worker *worker, enum publisher_state during, bool had_producer)
@@ -173,6 +182,7 @@ static void step(struct worker *worker, const struct publisher_report *report)
 static void work(struct worker *worker)
 {
     struct publisher_report report = {.random = random_bits()};
+    worker->reason.seq = -1;
     enum error_class class = act(worker, &report);
     if (class) {
         report.event = PUBLISHER_FAILED;

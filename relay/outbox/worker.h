@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "allow.h"
+#include "base/log.h"
 #include "core/publisher.h"
 #include "core/start.h"
 #include "kafka/positions.h"
@@ -20,6 +21,7 @@
 #include "pg/catalog.h"
 #include "pg/tick.h"
 #include "pg/window.h"
+#include "trace.h"
 #include "view.h"
 
 enum {
@@ -27,6 +29,15 @@ enum {
     WORKER_START_MS_MAX = 30000, /* opening a producer, reading back: given up and tried again */
     WORKER_PRODUCE_GAP_MS = 5,   /* between a commit and the next produce [K13] */
     WORKER_OWNER_MAX = 128,
+};
+
+/* The row that is the reason of a failure, as log lines name it; never its key, payload or other headers. */
+struct worker_row {
+    int64_t seq; /* -1: the failure has no row */
+    int32_t partition;
+    char id[UUID_TEXT_SIZE];
+    char topic[256];
+    char trace_id[TRACE_ID_SIZE];
 };
 
 struct worker {
@@ -90,7 +101,9 @@ struct worker {
 
     int64_t refused_seq; /* the row a broker refused, found in isolation; -1: none */
     struct error refusal;
-    struct error error; /* of the last failed action */
+    struct error error;       /* of the last failed action */
+    struct worker_row reason; /* of that error */
+    struct log_said said;     /* failures since the last success */
 };
 
 /* CONFIG for an allow-list that does not compile. */

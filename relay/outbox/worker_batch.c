@@ -1,6 +1,7 @@
 /* One batch: the tick transaction, its rows into a Kafka transaction, the tick, the commit. */
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -80,16 +81,26 @@ static enum error_class read_rows(struct worker *worker, const struct batch_grou
     return read_new_window(worker, ground);
 }
 
+static void note_reason(struct worker *worker, const struct row *row)
+{
+    struct worker_row *reason = &worker->reason;
+    reason->seq = row->seq;
+    reason->partition = row->partition;
+    uuid_format(&row->id, reason->id);
+    snprintf(reason->topic, sizeof reason->topic, "%s", row->topic);
+    trace_id(row->headers, reason->trace_id);
+}
+
 /* Which row it was, and the way on: the reason alone does not tell an operator. */
 static enum error_class explain_row(struct worker *worker, const struct row *row)
 {
-    char id[UUID_TEXT_SIZE], hint[ERROR_HINT_MAX];
+    char hint[ERROR_HINT_MAX];
     struct error *error = &worker->error;
-    uuid_format(&row->id, id);
+    note_reason(worker, row);
     const char *again = worker->topic_missing ? "the stream waits for the topic and looks every few seconds"
                                               : "the stream waits and tries again each minute";
-    error_prefix(error, "row with seq %" PRId64 ", id %s, for topic \"%s\" cannot be published", row->seq, id,
-                 row->topic);
+    error_prefix(error, "row with seq %" PRId64 ", id %s, for topic \"%s\" (%zu bytes) cannot be published", row->seq,
+                 worker->reason.id, row->topic, row->key_size + row->value_size);
     memcpy(hint, error->hint, sizeof hint);
     return error_hint(error, "%s%s%s; or give up every unpublished row: boxrelay rebase %s --to now", hint,
                       hint[0] ? "; " : "", again, worker->stream.name);

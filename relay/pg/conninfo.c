@@ -28,3 +28,16 @@ enum error_class conninfo_check(const char *conninfo, struct error *error)
     PQfreemem(message);
     return error_set(error, ERROR_CONFIG, "CONNINFO", "libpq cannot parse it: %s", mask(text));
 }
+
+bool conninfo_value(const char *conninfo, const char *word, char *value, size_t size)
+{
+    bool found = false;
+    PQconninfoOption *parsed = PQconninfoParse(conninfo, NULL);
+    for (const PQconninfoOption *option = parsed; option && option->keyword; option++)
+        if (strcmp(option->keyword, word) == 0 && option->val && strlen(option->val) < size) {
+            memcpy(value, option->val, strlen(option->val) + 1);
+            found = true;
+        }
+    PQconninfoFree(parsed);
+    return found;
+}

@@ -46,6 +46,10 @@ static enum error_class fail_result(const PGresult *result, struct error *error)
               message ? message : PQresultErrorMessage(result));
     if (hint)
         error_hint(error, "%s", hint);
+    else if (strcmp(error->code, "42501") == 0)
+        error_hint(error,
+                   "the user of \"postgres\" needs the rights of role relay_daemon (for migrations: relay_owner): "
+                   "GRANT relay_daemon TO ...; boxrelay migrate print --with-grants makes the roles");
     return error->class;
 }
 
@@ -74,12 +78,28 @@ static enum error_class wait_socket(struct session *session, short events, int64
     }
 }
 
+/* libpq's lines, one for each address that was tried, without the question that it asks behind each. */
+static void take_message(const char *from, char message[ERROR_TEXT_MAX])
+{
+    size_t length = 0;
+    message[0] = '\0';
+    for (const char *line = from; *line; line += strspn(line, "\n")) {
+        size_t span = strcspn(line, "\n");
+        if (line[0] != '\t' && length < ERROR_TEXT_MAX - 1)
+            length += (size_t)snprintf(message + length, ERROR_TEXT_MAX - length, "%s%.*s", length ? "; " : "",
+                                       (int)span, line);
+        line += span;
+    }
+}
+
 /* libpq gives no SQLSTATE for a refused connection, only the server's words: PostgreSQL docs, PQerrorMessage. */
 static enum error_class fail_connect(struct session *session, struct error *error)
 {
     static const struct {
         const char *words, *hint;
     } causes[] = {
+        {"certificate", "check sslmode, sslrootcert, sslcert and sslkey in \"postgres\""},
+        {"does not support SSL", "turn SSL on in the server, or change sslmode in \"postgres\""},
         {"password authentication failed", "check the user and password of \"postgres\" in the configuration"},
         {"no password supplied", "set a password in \"postgres\", PGPASSWORD or a .pgpass file"},
         {"no pg_hba.conf entry", "the server's pg_hba.conf must allow this user, database and host"},
@@ -88,18 +108,19 @@ static enum error_class fail_connect(struct session *session, struct error *erro
         {"is not permitted to log in", "the role needs LOGIN"},
         {"permission denied", "the role needs CONNECT on the database"},
         {"invalid connection option", "\"postgres\" is a libpq connection string: see its parameter key words"},
-        {"certificate", "check sslmode, sslrootcert, sslcert and sslkey in \"postgres\""},
     };
-    const char *message = PQerrorMessage(session->connection);
+    char message[ERROR_TEXT_MAX];
+    take_message(PQerrorMessage(session->connection), message);
     for (size_t i = 0; i < COUNT_OF(causes); i++) {
         /* "socket ... does not exist" style errors are an absent server: libpq quotes the path and asks a question. */
-        if (strstr(message, causes[i].words) && !strstr(message, "Is the server running")) {
+        if (strstr(message, causes[i].words) && !strstr(PQerrorMessage(session->connection), "Is the server running")) {
             error_set(error, ERROR_CONFIG, "CONNECT_REFUSED", "PostgreSQL: %s", message);
             return error_hint(error, "%s", causes[i].hint);
         }
     }
     error_set(error, ERROR_RECONNECT, "CONNECT_FAILED", "PostgreSQL: %s", message);
-    return error_hint(error, "waiting for the server; it is tried again by itself");
+    return error_hint(error, "see that the server runs, and that host and port of \"postgres\" are right; boxrelay run "
+                             "tries again by itself");
 }
 
 static enum error_class connect_wait(struct session *session, struct error *error)

@@ -36,6 +36,8 @@ static void fill(struct overview *overview)
                     .registry_progress_ms = 999000,
                     .leadership_progress_ms = 999000},
         .stream_count = 1,
+        .certificate_count = 1,
+        .certificates = {{.path = "/etc/tls/client.pem", .expiry_seconds = 1827228652}},
     };
     overview->streams = text_memory(1, sizeof *overview->streams);
     struct outbox_stream_view *stream = overview->streams;
@@ -105,6 +107,7 @@ static void test_metrics(void **state)
         "boxrelay_kafka_up 1",
         "boxrelay_schema_version 2",
         "boxrelay_config_reload_success 1",
+        "boxrelay_certificate_expiry_seconds{file=\"/etc/tls/client.pem\"} 1827228652",
         "boxrelay_build_info{version=\"1.2.3\",librdkafka=\"2.0.2\",name=\"orders\"} 1",
         "process_cpu_seconds_total 1.25",
         "process_start_time_seconds 1700000000.5",
@@ -166,7 +169,7 @@ static void test_metric_table(void **state)
 static void expect_health(const struct overview *overview, enum health_page page, bool expected, const char *part)
 {
     bool up;
-    char *body = health_render(overview, page, &up);
+    char *body = health_render(overview, page, HEALTH_CONFIGURED, &up);
     assert_int_equal(up, expected);
     assert_non_null(strstr(body, expected ? "{\"status\":\"UP\"," : "{\"status\":\"DOWN\","));
     if (part && !strstr(body, part))
@@ -225,6 +228,68 @@ static void test_ready(void **state)
     overview_fini(&overview);
 }
 
+static void expect_page(const struct overview *overview, enum health_page page, enum health_form form,
+                        const char *expected)
+{
+    bool up;
+    char *body = health_render(overview, page, form, &up);
+    assert_string_equal(body, expected);
+    free(body);
+}
+
+static void test_dialects(void **state)
+{
+    (void)state;
+    struct overview overview;
+    fill(&overview);
+    expect_page(&overview, HEALTH_READY, HEALTH_KUBERNETES, "ok\n");
+    expect_page(&overview, HEALTH_READY, HEALTH_VERBOSE,
+                "[+]configuration ok\n[+]postgres ok\n[+]schema ok\nreadyz check passed\n");
+    expect_page(&overview, HEALTH_STARTED, HEALTH_SPRING,
+                "{\"status\":\"UP\",\"components\":{\"started\":{\"status\":\"UP\"}}}");
+    overview.health_spring = true;
+    expect_page(&overview, HEALTH_STARTED, HEALTH_CONFIGURED,
+                "{\"status\":\"UP\",\"components\":{\"started\":{\"status\":\"UP\"}}}");
+    expect_page(&overview, HEALTH_STARTED, HEALTH_MICROPROFILE,
+                "{\"status\":\"UP\",\"checks\":[{\"name\":\"started\",\"status\":\"UP\"}]}");
+    overview.service.schema_ok = false;
+    (void)error_set(&overview.service.instance_error, ERROR_CONFIG, "SCHEMA_MISSING", "no schema");
+    (void)error_hint(&overview.service.instance_error, "boxrelay migrate up");
+    expect_page(&overview, HEALTH_READY, HEALTH_KUBERNETES,
+                "[+]configuration ok\n[+]postgres ok\n[-]schema failed: no schema\nreadyz check failed\n");
+    expect_page(
+        &overview, HEALTH_READY, HEALTH_SPRING,
+        "{\"status\":\"DOWN\",\"components\":{\"configuration\":{\"status\":\"UP\"},\"postgres\":{\"status\":\"UP\"},"
+        "\"schema\":{\"status\":\"DOWN\",\"details\":{\"error\":\"no schema\",\"code\":\"SCHEMA_MISSING\","
+        "\"hint\":\"boxrelay migrate up\",\"version\":2}}}}");
+    overview.service.registry_progress_ms = overview.now_ms - OVERVIEW_STUCK_MS - 1000;
+    expect_page(&overview, HEALTH_LIVE, HEALTH_VERBOSE,
+                "[+]main-loop ok\n[-]registry failed: no progress for 121 s\n[+]leadership ok\n[+]outbox/main ok\n"
+                "livez check failed\n");
+    overview_fini(&overview);
+}
+
+/* The one line of `boxrelay health`, from either form. */
+static void test_explain(void **state)
+{
+    (void)state;
+    struct overview overview;
+    fill(&overview);
+    overview.service.schema_ok = overview.service.postgres_reached = false;
+    (void)error_set(&overview.service.instance_error, ERROR_RECONNECT, "CONNECT_FAILED", "refused");
+    for (int form = HEALTH_MICROPROFILE; form <= HEALTH_SPRING; form++) {
+        bool up;
+        char *body = health_render(&overview, HEALTH_ALL, (enum health_form)form, &up), *why = health_explain(body);
+        assert_string_equal(why, "postgres: refused; schema: not known before PostgreSQL has answered");
+        free(why);
+        free(body);
+    }
+    char *nothing = health_explain("no JSON");
+    assert_string_equal(nothing, "");
+    free(nothing);
+    overview_fini(&overview);
+}
+
 static void take(void *opaque, struct overview *overview)
 {
     (void)opaque;
@@ -245,9 +310,19 @@ static void test_http(void **state)
         int status;
         const char *part;
     } pages[] = {
-        {"/health/live", 200, "\"UP\""}, {"/health/ready", 200, "schema"}, {"/health/started", 200, "started"},
-        {"/health", 200, "main-loop"},   {"/livez", 200, "main-loop"},     {"/readyz", 200, "schema"},
-        {"/metrics", 200, "# TYPE"},     {"/status", 200, "outbox/main"},  {"/nope", 404, "/metrics"},
+        {"/health/live", 200, "\"UP\""},
+        {"/health/ready", 200, "schema"},
+        {"/health/started", 200, "started"},
+        {"/health", 200, "main-loop"},
+        {"/livez", 200, "ok"},
+        {"/readyz?verbose", 200, "[+]schema ok"},
+        {"/livez?a=b&verbose", 200, "[+]main-loop ok"},
+        {"/actuator/health", 200, "\"components\""},
+        {"/actuator/health/liveness", 200, "registry"},
+        {"/actuator/health/readiness", 200, "postgres"},
+        {"/metrics", 200, "# TYPE"},
+        {"/status", 200, "outbox/main"},
+        {"/nope", 404, "/metrics"},
     };
     for (size_t i = 0; i < COUNT_OF(pages); i++) {
         assert_int_equal(probe_get(address, pages[i].path, &status, &body, &error), ERROR_NONE);
@@ -267,8 +342,9 @@ static void test_http(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_metrics), cmocka_unit_test(test_openmetrics), cmocka_unit_test(test_metric_table),
-        cmocka_unit_test(test_live),    cmocka_unit_test(test_ready),       cmocka_unit_test(test_http),
+        cmocka_unit_test(test_metrics),  cmocka_unit_test(test_openmetrics), cmocka_unit_test(test_metric_table),
+        cmocka_unit_test(test_live),     cmocka_unit_test(test_ready),       cmocka_unit_test(test_http),
+        cmocka_unit_test(test_dialects), cmocka_unit_test(test_explain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -174,9 +174,9 @@ static const struct bad {
      "c.json:2:13: /outbox/main/on_poison: \"park\" is not available in this version; use \"stop\"\n"
      "c.json:3:11: /outbox/main/headers: \"cloudevents\" is not available in this version; use \"plain\"\n"
      "c.json:4:1: /outbox/main/dead_letter_topic: not available in this version; remove it\n"},
-    {"{" COMPLETE ",\n\"on_failover\":\"recover\",\n\"health\":{\"format\":\"spring\"}}",
+    {"{" COMPLETE ",\n\"on_failover\":\"recover\",\n\"health\":{\"format\":\"sprung\"}}",
      "c.json:2:15: /on_failover: \"recover\" is not available in this version; use \"stop\"\n"
-     "c.json:3:20: /health/format: \"spring\" is not available in this version; use \"microprofile\"\n"},
+     "c.json:3:20: /health/format: unknown value \"sprung\", did you mean \"spring\"?\n"},
     {"{" COMPLETE ",\n\"inbox\":{\"main\":{}}}", "c.json:2:1: /inbox: inboxes are not available in this version; ..."},
     {"{" COMPLETE ",\n\"outbox\":{}}",
      "c.json:2:10: /outbox: {} turns the outbox off, and this version has nothing else to run; leave it out\n"},

@@ -82,16 +82,39 @@ static void test_status_text(void **state)
     FILE *out = open_memstream(&text, &size);
     status_text_print(streams, 2, out);
     fclose(out);
-    assert_string_equal(text,
-                        "STREAM        STATE    PENDING  OLDEST  ROWS/S  DEAD  PARKED  LEADER  REPORTED\n"
-                        "outbox/main   stopped        3   90.0s      12     0       0  -       2026-01-02T03:04:05Z\n"
-                        "outbox/other  paused         -       -      12     0       0  -       2026-01-02T03:04:05Z\n"
-                        "\n"
-                        "outbox/main: integrity: what happened [CODE]\n"
-                        "  what to do: what helps\n"
-                        "\n"
-                        "outbox/other: paused by ann at 2026-01-02T03:04:05Z: upgrade\n"
-                        "  what to do: boxrelay resume outbox/other\n");
+    assert_string_equal(text, "STREAM        STATE    PENDING  OLDEST  ROWS/S  DEAD  PARKED  LEADER\n"
+                              "outbox/main   stopped        3   90.0s      12     0       0  -\n"
+                              "outbox/other  paused         -       -      12     0       0  -\n"
+                              "\n"
+                              "outbox/main: integrity: what happened [CODE]\n"
+                              "  what to do: what helps\n"
+                              "\n"
+                              "outbox/other: paused by ann at 2026-01-02T03:04:05Z: upgrade\n"
+                              "  what to do: boxrelay resume outbox/other\n");
+    free(text);
+}
+
+static void test_wrapped(void **state)
+{
+    (void)state;
+    static const char words[] =
+        "outbox/main: config: row with seq 12 for topic \"orders\" cannot be published: broker: "
+        "unknown topic or partition [UNKNOWN_TOPIC_OR_PART]";
+    char *text;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    say_wrapped(out, 2, "%s", words);
+    say_wrapped(out, 4, "  what to do: %s", "short");
+    say_wrapped(out, 4, "  %s",
+                "a-word-that-is-longer-than-a-line-of-eighty-columns-and-so-it-is-left-as-it-is-whatever-comes");
+    say_wrapped(out, 4, "%s", "");
+    fclose(out);
+    assert_string_equal(
+        text, "outbox/main: config: row with seq 12 for topic \"orders\" cannot be published:\n"
+              "  broker: unknown topic or partition [UNKNOWN_TOPIC_OR_PART]\n"
+              "  what to do: short\n"
+              "  a-word-that-is-longer-than-a-line-of-eighty-columns-and-so-it-is-left-as-it-is-whatever-comes\n"
+              "\n");
     free(text);
 }
 
@@ -110,8 +133,8 @@ static void test_exit_codes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_phases),      cmocka_unit_test(test_news),       cmocka_unit_test(test_status_code),
-        cmocka_unit_test(test_status_text), cmocka_unit_test(test_exit_codes),
+        cmocka_unit_test(test_phases),      cmocka_unit_test(test_news),    cmocka_unit_test(test_status_code),
+        cmocka_unit_test(test_status_text), cmocka_unit_test(test_wrapped), cmocka_unit_test(test_exit_codes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

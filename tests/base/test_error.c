@@ -30,7 +30,7 @@ static void test_one_line(void **state)
     (void)state;
     struct error error;
     error_set(&error, ERROR_RETRY, "X", "first\nsecond\r\n\tthird \n\n");
-    assert_string_equal(error.text, "first second   third");
+    assert_string_equal(error.text, "first second third");
     error_hint(&error, "do\nthis\n");
     assert_string_equal(error.hint, "do this");
     error_set(&error, ERROR_RETRY, "X", "%s", "\n\n");

@@ -77,6 +77,33 @@ static void test_error_fields(void **state)
     assert_has(written(), "\"hint\":\"rebase\"");
 }
 
+/* A failure that stays: at once, then after 1, 2, 4, 8, 15, 15 ... minutes; its end once. */
+static void test_news(void **state)
+{
+    (void)state;
+    struct log_said said = {0};
+    struct error away, other, stopping, well = {0};
+    error_set(&away, ERROR_RECONNECT, "AWAY", "gone for 1 s");
+    error_set(&other, ERROR_CONFIG, "OTHER", "no right");
+    error_set(&stopping, ERROR_RETRY, "STOPPING", "stopping");
+    assert_int_equal(log_news(&said, &well, 0, 0), LOG_NOTHING_NEW);
+    static const int64_t minutes[] = {0, 1, 3, 7, 15, 30, 45, 60};
+    size_t found = 0;
+    for (int64_t now_ms = 0; now_ms <= 60 * LOG_AGAIN_MS_MIN; now_ms += 1000)
+        if (log_news(&said, &away, 0, now_ms) == LOG_FAILED)
+            assert_int_equal(now_ms, minutes[found++] * LOG_AGAIN_MS_MIN);
+    assert_int_equal(found, COUNT_OF(minutes));
+    assert_true(said.unsaid > 0);
+    assert_int_equal(log_news(&said, &stopping, 0, 0), LOG_NOTHING_NEW);
+    assert_int_equal(log_news(&said, &other, 0, 0), LOG_FAILED);
+    assert_int_equal(said.unsaid, 0);
+    assert_int_equal(log_news(&said, &other, 7, 0), LOG_FAILED); /* the same about another row */
+    assert_int_equal(log_news(&said, &other, 7, 0), LOG_NOTHING_NEW);
+    assert_int_equal(log_news(&said, &well, 0, 0), LOG_MENDED);
+    assert_int_equal(log_news(&said, &well, 0, 0), LOG_NOTHING_NEW);
+    assert_int_equal(log_news(&said, &other, 7, 0), LOG_FAILED);
+}
+
 /* A server's message may be in any encoding; the line is written all the same. */
 static void test_not_utf8(void **state)
 {
@@ -127,6 +154,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_not_utf8, capture, release),
         cmocka_unit_test_setup_teardown(test_levels, capture, release),
         cmocka_unit_test(test_words),
+        cmocka_unit_test(test_news),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

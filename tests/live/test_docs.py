@@ -2,14 +2,16 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
 
 from live.relay import REPOSITORY, binary
+from servers.promtool import promtool
 
-README, HANDBOOK, DESIGN, WRITING = (REPOSITORY / name for name in (
-    "README.md", "docs/handbook.md", "docs/design.md", "docs/writing.md"))
+README, HANDBOOK, OPERATIONS, DESIGN, WRITING = (REPOSITORY / name for name in (
+    "README.md", "docs/handbook.md", "docs/operations.md", "docs/design.md", "docs/writing.md"))
 DUMP = '#include "core/publisher.h"\nint main(void) { publisher_table_dump(stdout); }\n'
 RULE = re.compile(r"\[([A-Z]\d+)(?:, ?([A-Z]\d+))*\]")
 
@@ -45,10 +47,11 @@ def test_configuration_examples_pass_check(path, tmp_path):
         assert (done.returncode, "warning" in done.stderr) == (0, False), done.stderr + text
 
 
-@pytest.mark.parametrize("command", ["help options --markdown", "help metrics --markdown"])
-def test_tables_of_the_handbook_are_the_program_s(command):
+@pytest.mark.parametrize("path, command", [(HANDBOOK, "help options --markdown"), (OPERATIONS, "help metrics --markdown")],
+                         ids=["options", "metrics"])
+def test_tables_of_the_documentation_are_the_program_s(path, command):
     made = f"<!-- made by: boxrelay {command} -->\n{run(*command.split())}<!-- end -->"
-    assert made in HANDBOOK.read_text(), f"put the output of boxrelay {command} into the handbook again"
+    assert made in path.read_text(), f"put the output of boxrelay {command} into {path.name} again"
 
 
 def test_every_command_is_in_the_handbook():
@@ -58,18 +61,51 @@ def test_every_command_is_in_the_handbook():
     assert missing == []
 
 
-def test_every_error_code_is_in_the_handbook():
+def test_every_error_code_is_explained():
     called = re.compile(r'error_set\(\s*&?[\w>.-]+,\s*(?:ERROR_\w+|\w+),\s*"([A-Z_]+)"')
     codes = {code for path in sources("relay", suffixes=(".c",)) for code in called.findall(path.read_text())}
     assert len(codes) > 40
-    assert sorted(code for code in codes - {"FAULT"} if f"`{code}`" not in HANDBOOK.read_text()) == []
+    assert sorted(code for code in codes - {"FAULT"} if f"`{code}`" not in OPERATIONS.read_text()) == []
 
 
-def test_every_state_is_in_the_handbook():
+def test_every_log_field_is_explained():
+    called = re.compile(r'LOG_(?:STR|INT|INT_IF)\("([^"]+)"')
+    fields = {name for path in sources("relay", "include", suffixes=(".c", ".h")) for name in called.findall(path.read_text())}
+    text = OPERATIONS.read_text().split("## Logs")[1].split("\n## ")[0]
+    assert len(fields) > 30 and sorted(name for name in fields if f"`{name}`" not in text) == []
+
+
+def test_alerts_are_valid_and_use_metrics_that_exist(tmp_path):
+    (rules,) = [block for block in blocks(OPERATIONS, "yaml") if block.startswith("groups:")]
+    (tmp_path / "rules.yml").write_text(rules)
+    done = subprocess.run([promtool(), "check", "rules", tmp_path / "rules.yml"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "SUCCESS" in done.stdout, done.stdout + done.stderr
+    named = {re.sub("_bucket$", "", name) for name in re.findall(r"boxrelay_\w+", rules)}
+    assert len(named) > 6 and named <= set(re.findall(r"^boxrelay_\w+", run("help", "metrics"), re.M))
+
+
+def test_the_unit_file_is_valid(tmp_path):
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("no systemd-analyze")
+    (unit,) = blocks(OPERATIONS, "ini")
+    (tmp_path / "boxrelay.service").write_text(unit.replace("/usr/local/bin/boxrelay", binary()))
+    done = subprocess.run(["systemd-analyze", "verify", tmp_path / "boxrelay.service"], capture_output=True, text=True,
+                          check=False)
+    assert [line for line in done.stderr.splitlines() if "boxrelay" in line] == []
+
+
+def test_pages_named_in_the_documentation_exist():
+    served = set(re.findall(r'"(/[a-z/]+)"', (REPOSITORY / "relay/app/http.c").read_text().split("routes[] = {")[1].split("};")[0]))
+    named = set(re.findall(r"`(/(?:health|livez|readyz|actuator|metrics|status)[a-z/]*)", OPERATIONS.read_text()))
+    probed = set(re.findall(r"path: (/[a-z/]+)", OPERATIONS.read_text()))
+    assert served == named and len(probed) == 3 and probed <= served
+
+
+def test_every_state_is_explained():
     source = (REPOSITORY / "relay/core/publisher.c").read_text()
     source = source.split("*publisher_state_name(", 1)[1].split("*publisher_event_name(", 1)[0]
     names = re.findall(r'\[PUBLISHER_\w+\]\s+= "([a-z]+)"', source)
-    text = HANDBOOK.read_text()
+    text = OPERATIONS.read_text()
     assert len(names) == 16 and [name for name in names if f"`{name}`" not in text] == []
 
 
