@@ -16,14 +16,14 @@
 void daemon_overview(void *opaque, struct overview *overview)
 {
     struct daemon *daemon = opaque;
-    overview->name = daemon->settings->name;
+    overview->name = daemon->name;
     overview->version = BOXRELAY_VERSION;
     overview->library_version = kafka_library_version();
     overview->started = atomic_load(&daemon->started);
     overview->stopping = atomic_load(&daemon->stopping);
     overview->reload_success = atomic_load(&daemon->reload_success);
     overview->beat_ms = atomic_load(&daemon->beat_ms);
-    overview->ready_requires_kafka = daemon->settings->ready_requires_kafka;
+    overview->ready_requires_kafka = atomic_load(&daemon->ready_requires_kafka);
     overview->process.start_seconds = daemon->start_seconds;
     overview_take(overview, overview->started ? daemon->service : NULL);
     overview->now_ms = clock_monotonic_ms();
@@ -171,12 +171,21 @@ static void log_start(const struct daemon *daemon, const char *address)
                  LOG_STR("outbox", settings->outboxes[i].name));
 }
 
-static enum error_class open_http(struct daemon *daemon, char address[128], struct error *error)
+void daemon_take_settings(struct daemon *daemon, struct settings *settings)
+{
+    struct settings *old = daemon->settings;
+    daemon->settings = settings_share(settings);
+    atomic_store(&daemon->ready_requires_kafka, settings->ready_requires_kafka);
+    settings_free(&old);
+}
+
+enum error_class daemon_listen(struct daemon *daemon, const struct settings *settings, char address[128],
+                               struct error *error)
 {
     snprintf(address, 128, "off");
-    if (strcmp(daemon->settings->http_listen, "off") == 0)
+    if (strcmp(settings->http_listen, "off") == 0)
         return ERROR_NONE;
-    struct http_options options = {.listen = daemon->settings->http_listen, .take = daemon_overview, .opaque = daemon};
+    struct http_options options = {.listen = settings->http_listen, .take = daemon_overview, .opaque = daemon};
     return http_open(&options, address, &daemon->http, error);
 }
 
@@ -194,21 +203,23 @@ enum exit_code daemon_run(struct settings *settings, const struct settings_sourc
     char address[128];
     struct error error;
     struct daemon *daemon = text_memory(1, sizeof *daemon);
-    daemon->settings = settings;
+    daemon_take_settings(daemon, settings);
+    snprintf(daemon->name, sizeof daemon->name, "%s", settings->name);
     daemon->source = source;
     daemon->start_seconds = (double)clock_unix_ms() / 1000;
     atomic_store(&daemon->beat_ms, clock_monotonic_ms());
     atomic_store(&daemon->reload_success, true);
     enum exit_code code = EXIT_OK;
     loop_init(daemon);
-    settings_service(settings, &options);
     /* The port first: a second copy of the same relay must not get as far as Kafka. */
-    if (open_http(daemon, address, &error) != ERROR_NONE) {
+    if (daemon_listen(daemon, settings, address, &error) != ERROR_NONE) {
         code = refuse_start(daemon, &error);
         goto out;
     }
     log_start(daemon, address);
+    daemon_service_options(settings, &options);
     if (outbox_service_start(&options, &daemon->service, &error) != ERROR_NONE) {
+        options.unused(options.owner);
         code = refuse_start(daemon, &error);
         goto out;
     }
@@ -220,6 +231,7 @@ enum exit_code daemon_run(struct settings *settings, const struct settings_sourc
     outbox_service_free(&daemon->service);
     log_info("boxrelay stopped");
 out:
+    settings_free(&daemon->settings);
     free(daemon);
     return code;
 }

@@ -8,4 +8,7 @@
 /* "READY=1", "STOPPING=1", "STATUS=...", "WATCHDOG=1"; lines may be joined by line feeds. Best effort. */
 void notify_send(const char *state);
 
+/* A reload begins; READY=1 ends it. */
+void notify_reloading(void);
+
 #endif

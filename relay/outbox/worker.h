@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "allow.h"
+#include "configuration.h"
 #include "core/publisher.h"
 #include "core/start.h"
 #include "kafka/positions.h"
@@ -31,7 +32,8 @@ enum {
 
 struct worker {
     unsigned magic;
-    const struct outbox_service_options *service;
+    struct configuration *configuration;          /* what it was started with, to its end */
+    const struct outbox_service_options *service; /* in it */
     struct outbox_stream_options options;
     struct catalog_stream stream; /* as registered; name, uuid, partition and relation never change */
     struct uuid incarnation;      /* of this process */
@@ -93,10 +95,11 @@ struct worker {
     struct error error; /* of the last failed action */
 };
 
-/* CONFIG for an allow-list that does not compile. */
-MUST_CHECK enum error_class worker_start(const struct outbox_service_options *service,
-                                         const struct catalog_stream *stream, const struct uuid *incarnation,
-                                         struct worker **out, struct error *error);
+/* `before`: the ended worker whose place it takes and whose counters it carries on; NULL: the stream's first. CONFIG
+ * for an allow-list that does not compile. */
+MUST_CHECK enum error_class worker_start(struct configuration *configuration, const struct catalog_stream *stream,
+                                         const struct uuid *incarnation, struct worker *before, struct worker **out,
+                                         struct error *error);
 
 /* Thread: any. */
 void worker_send(struct worker *worker, enum publisher_command command);
