@@ -29,23 +29,8 @@ MUST_CHECK enum error_class kafka_settings_add(struct kafka_settings *settings, 
 /* Are the properties that clients of this scope get the same, in the same order? */
 bool kafka_settings_same(const struct kafka_settings *a, const struct kafka_settings *b, enum kafka_scope scope);
 
-/* True for names whose value must never be shown (sasl.password, ssl.key.pem, ...). */
-bool kafka_property_is_secret(const char *name);
-
 /* Not NULL when these settings cannot work with this library against Kafka 4: what to say at the start. */
 const char *kafka_scram_warning(const struct kafka_settings *settings);
-
-enum kafka_names {
-    KAFKA_NAMES_ALL,    /* every property that librdkafka lists, aliases too */
-    KAFKA_NAMES_OWNED,  /* those that the protocol does not leave to users */
-    KAFKA_NAMES_SECRET, /* those whose value must never be shown, as far as they are known by name */
-};
-
-/* Calls offer() with each name; it may borrow it while it runs. */
-void kafka_property_names(enum kafka_names which, void (*offer)(void *opaque, const char *name), void *opaque);
-
-/* Why the protocol does not leave this property to users; NULL: it does. */
-const char *kafka_property_owned(const char *name);
 
 /* Run-time library version, "2.0.2"; owned by librdkafka. */
 const char *kafka_library_version(void);

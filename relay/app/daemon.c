@@ -159,16 +159,21 @@ static void loop_fini(struct daemon *daemon)
     assert(busy == 0);
 }
 
+/* One line: what this process is going to do. */
 static void log_start(const struct daemon *daemon, const char *address)
 {
     const struct settings *settings = daemon->settings;
-    log_info("boxrelay starts", LOG_STR("name", settings->name), LOG_STR("version", BOXRELAY_VERSION),
+    struct text outboxes;
+    text_init(&outboxes, 2048);
+    for (size_t i = 0; i < settings->outbox_count; i++)
+        text_addf(&outboxes, "%s%s", i ? "," : "", settings->outboxes[i].name);
+    log_info("boxrelay starts: publishes every outbox that is registered in the database",
+             LOG_STR("name", settings->name), LOG_STR("version", BOXRELAY_VERSION),
              LOG_STR("librdkafka", kafka_library_version()), LOG_STR("kafka", settings_bootstrap(settings)),
              LOG_STR("positions", settings->positions_topic), LOG_STR("http", address),
+             LOG_STR("outboxes_with_options", outboxes.bytes),
              LOG_STR("config", daemon->source->file ? daemon->source->file : "environment"));
-    for (size_t i = 0; i < settings->outbox_count; i++)
-        log_info("outbox configured; all that are registered in the database run",
-                 LOG_STR("outbox", settings->outboxes[i].name));
+    text_fini(&outboxes);
 }
 
 void daemon_take_settings(struct daemon *daemon, struct settings *settings)

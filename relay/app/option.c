@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/attributes.h"
-#include "kafka/client.h"
+#include "kafka/properties.h"
 #include "names.h"
 #include "outbox/service.h"
 #include "settings.h"
@@ -16,10 +16,7 @@
 #define IN_RELAY(store_, field_)  .store = (store_), .at = offsetof(struct settings, field_)
 #define IN_OUTBOX(store_, field_) .store = (store_), .at = offsetof(struct outbox_stream_options, field_)
 
-/* As names.c has them. */
-#define KAFKA_NAME "^[a-zA-Z0-9._-]{1,249}$"
-#define TOPIC_NAME "^(?!\\.{1,2}$)(?!__)[a-zA-Z0-9._-]{1,249}$"
-#define LISTEN     "^(off|(\\[[^\\] ]*\\]:|[^:\\[ ]*:)?[0-9]{1,5})$"
+#define LISTEN "^(off|(\\[[^\\] ]*\\]:|[^:\\[ ]*:)?[0-9]{1,5})$"
 
 enum { SECOND_MS = 1000, DAY_MS = 86400000, KIB = 1024, MIB = 1048576 };
 
@@ -37,7 +34,7 @@ const struct option option_table[] = {
      .type = OPTION_TEXT,
      IN_RELAY(OPTION_AS_TEXT, instance_id),
      .check = names_kafka,
-     .pattern = KAFKA_NAME,
+     .pattern = OPTION_KAFKA_PATTERN,
      .reload = RELOAD_ANEW,
      .meaning = "Static membership (group.instance.id): a restart within the session time-out moves no stream. Has to "
                 "differ between the instances of a relay."},
@@ -125,7 +122,7 @@ const struct option option_table[] = {
      IN_RELAY(OPTION_AS_TEXT, positions_topic),
      .check = names_topic,
      .otherwise = "boxrelay.<name>.positions",
-     .pattern = TOPIC_NAME,
+     .pattern = OPTION_TOPIC_PATTERN,
      .reload = RELOAD_REFUSED,
      .meaning = "The compacted topic that holds how far each outbox has been published."},
     {.path = "/positions/replication_factor",
@@ -315,8 +312,7 @@ void option_environment(const struct option *option, char *text, size_t size)
     text[length] = '\0';
 }
 
-/* Words wrapped at 78 columns, each line behind six spaces. */
-static void wrap(FILE *out, const char *text)
+void option_wrap(FILE *out, const char *text)
 {
     size_t column = 0;
     while (*text) {
@@ -338,7 +334,7 @@ static void wrap(FILE *out, const char *text)
 static void help_text(FILE *out, const struct option *option, const char *values, const char *variable)
 {
     fprintf(out, "%s\n", option->path);
-    wrap(out, option->meaning);
+    option_wrap(out, option->meaning);
     fprintf(out, "      values: %s", values);
     if (option->later)
         fprintf(out, " (not available in this version: %s)", option->later);

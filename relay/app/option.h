@@ -14,6 +14,11 @@
 
 #include "base/error.h"
 
+/* Shapes of names as regular expressions (ECMA 262), as names.c has them. */
+#define OPTION_KAFKA_PATTERN  "^[a-zA-Z0-9._-]{1,249}$"
+#define OPTION_TOPIC_PATTERN  "^(?!\\.{1,2}$)(?!__)[a-zA-Z0-9._-]{1,249}$"
+#define OPTION_OUTBOX_PATTERN "^[a-z][a-z0-9_]{0,39}$"
+
 enum option_type {
     OPTION_TEXT,
     OPTION_BOOLEAN,
@@ -88,6 +93,9 @@ const char *option_reload_name(enum option_reload reload);
 
 /* May values of this key hold a password? Knows misspelt names of secrets too, for what is shown of a wrong file. */
 bool option_key_is_secret(const char *key);
+
+/* Words wrapped at 78 columns, each line behind six spaces. */
+void option_wrap(FILE *out, const char *text);
 
 /* The whole table for people; with `markdown`, for the documentation. */
 void option_help(FILE *out, bool markdown);

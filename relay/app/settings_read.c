@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "inbox/inbox.h"
+#include "kafka/properties.h"
 #include "names.h"
 #include "suggest.h"
 #include "text.h"

@@ -132,63 +132,6 @@ bool kafka_settings_same(const struct kafka_settings *a, const struct kafka_sett
     }
 }
 
-/* What librdkafka itself hides when it logs a configuration, and the names that Java and older versions have for it. */
-static const char *const secrets[] = {
-    "sasl.username",
-    "sasl.password",
-    "sasl.oauthbearer.config",
-    "sasl.oauthbearer.client.secret",
-    "ssl.key.password",
-    "ssl.ca.pem",
-    "ssl.key.pem",
-    "ssl_key",
-    "ssl.keystore.password",
-    "sasl.jaas.config",
-};
-
-/* Later libraries have more of them, so a name that sounds like one is taken for one. */
-bool kafka_property_is_secret(const char *name)
-{
-    for (size_t i = 0; i < COUNT_OF(secrets); i++)
-        if (strcmp(secrets[i], name) == 0)
-            return true;
-    return strstr(name, "password") || strstr(name, "passphrase") || strstr(name, "secret") ||
-           strstr(name, "private.key");
-}
-
-/* Only the library's table for people has all names: its dump of a configuration leaves out aliases and what is unset.
- */
-static void offer_listed(void (*offer)(void *opaque, const char *name), void *opaque)
-{
-    char *table = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&table, &size);
-    if (!out)
-        abort();
-    rd_kafka_conf_properties_show(out);
-    fclose(out);
-    for (char *save, *line = strtok_r(table, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-        size_t length = strcspn(line, " |");
-        bool cell = length > 0 && line[length + strspn(line + length, " ")] == '|';
-        line[length] = '\0';
-        if (cell && strcmp(line, "Property") != 0 && line[0] != '-')
-            offer(opaque, line);
-    }
-    free(table);
-}
-
-void kafka_property_names(enum kafka_names which, void (*offer)(void *opaque, const char *name), void *opaque)
-{
-    if (which == KAFKA_NAMES_ALL)
-        offer_listed(offer, opaque);
-    if (which == KAFKA_NAMES_OWNED)
-        conf_owned_names(offer, opaque);
-    for (size_t i = 0; which == KAFKA_NAMES_SECRET && i < COUNT_OF(secrets); i++)
-        offer(opaque, secrets[i]);
-}
-
-const char *kafka_property_owned(const char *name) { return conf_owned_reason(name); }
-
 const char *kafka_library_version(void) { return rd_kafka_version_str(); }
 
 const char *kafka_scram_warning(const struct kafka_settings *settings)

@@ -6,6 +6,7 @@
 
 #include "kafka/group.h"
 #include "kafka/producer.h"
+#include "kafka/properties.h"
 
 /* Below the user's: better than the library's for us, but a matter of taste. */
 static const struct {
@@ -76,6 +77,16 @@ const char *conf_owned_reason(const char *name)
         if (strcmp(owned[i].name, name) == 0)
             return owned[i].reason;
     return NULL;
+}
+
+bool conf_default(size_t index, const char **name, const char **value, bool *of_producers)
+{
+    if (index >= COUNT_OF(defaults))
+        return false;
+    *name = defaults[index].name;
+    *value = defaults[index].value;
+    *of_producers = defaults[index].kinds == CONF_PRODUCER;
+    return true;
 }
 
 void conf_owned_names(void (*offer)(void *opaque, const char *name), void *opaque)

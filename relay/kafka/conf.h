@@ -24,6 +24,9 @@ enum conf_kind {
 /* The reason why users may not set a property; NULL when they may. */
 const char *conf_owned_reason(const char *name);
 
+/* The default of ours at `index`; false beyond the last. */
+bool conf_default(size_t index, const char **name, const char **value, bool *of_producers);
+
 /* Calls offer() with each name that conf_owned_reason knows. */
 void conf_owned_names(void (*offer)(void *opaque, const char *name), void *opaque);
 

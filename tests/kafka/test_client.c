@@ -9,6 +9,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include "kafka/client.h"
+#include "kafka/properties.h"
 
 static enum error_class try_one(const char *name, const char *value, struct error *error)
 {

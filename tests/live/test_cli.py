@@ -65,7 +65,7 @@ def test_help_of_every_command():
     assert whole.returncode == 0 and whole.stderr == "" and whole.stdout == run("--help").stdout == run().stdout
     listed = whole.stdout.split("Commands\n")[1].split("\n\n")[0]
     names = [line.split()[0] for line in listed.splitlines()]
-    assert names == ["run", "check", "status", "migrate", "pause", "resume", "rebase", "health", "version", "help"]
+    assert names == ["run", "check", "config", "status", "migrate", "pause", "resume", "rebase", "health", "version", "help"]
     for name in names:
         one = run("help", name)
         assert one.returncode == 0 and f"Usage\n  boxrelay {name}" in one.stdout

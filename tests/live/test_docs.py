@@ -10,6 +10,7 @@ from live.relay import REPOSITORY, binary
 
 README, HANDBOOK, DESIGN, WRITING = (REPOSITORY / name for name in (
     "README.md", "docs/handbook.md", "docs/design.md", "docs/writing.md"))
+CONFIGURATION = REPOSITORY / "docs/configuration.md"
 DUMP = '#include "core/publisher.h"\nint main(void) { publisher_table_dump(stdout); }\n'
 RULE = re.compile(r"\[([A-Z]\d+)(?:, ?([A-Z]\d+))*\]")
 
@@ -30,10 +31,11 @@ def sources(*folders, suffixes=(".c", ".h", ".py", ".sql", ".cmake", ".sh")):
 
 def blocks(path, language):
     """The fenced blocks of one language."""
-    return re.findall(rf"^ *```{language}\n(.*?)^ *```$", path.read_text(), re.M | re.S)
+    found = re.findall(r"^ *```(\w*)\n(.*?)^ *```$", path.read_text(), re.M | re.S)
+    return [text for name, text in found if name == language]
 
 
-@pytest.mark.parametrize("path", [README, HANDBOOK], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [README, HANDBOOK, CONFIGURATION], ids=lambda path: path.name)
 def test_configuration_examples_pass_check(path, tmp_path):
     found = blocks(path, "json")
     assert found, f"no configuration example in {path.name}"
@@ -45,10 +47,24 @@ def test_configuration_examples_pass_check(path, tmp_path):
         assert (done.returncode, "warning" in done.stderr) == (0, False), done.stderr + text
 
 
-@pytest.mark.parametrize("command", ["help options --markdown", "help metrics --markdown"])
-def test_tables_of_the_handbook_are_the_program_s(command):
+@pytest.mark.parametrize("page, command", [(CONFIGURATION, "help options --markdown"), (HANDBOOK, "help metrics --markdown")],
+                         ids=["options", "metrics"])
+def test_tables_of_the_documentation_are_the_program_s(page, command):
     made = f"<!-- made by: boxrelay {command} -->\n{run(*command.split())}<!-- end -->"
-    assert made in HANDBOOK.read_text(), f"put the output of boxrelay {command} into the handbook again"
+    assert made in page.read_text(), f"put the output of boxrelay {command} into {page.name} again"
+
+
+def test_output_shown_of_the_configuration_is_the_program_s(tmp_path):
+    """Each block that begins with a command is what it prints, with the page's own files."""
+    (tmp_path / "boxrelay.json").write_text(blocks(CONFIGURATION, "json")[1])
+    (tmp_path / "wrong.json").write_text(blocks(CONFIGURATION, "jsonc")[0])
+    env = {"PATH": f"{os.path.dirname(os.path.abspath(binary()))}:{os.environ['PATH']}", "RELAY_PASSWORD": "s3cret"}
+    shown = [block for block in blocks(CONFIGURATION, "") if block.startswith("$ boxrelay")]
+    assert len(shown) >= 3
+    for block in shown:
+        command = block.splitlines()[0][2:]
+        done = subprocess.run(command, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        assert done.stdout + done.stderr == block.split("\n", 1)[1], command
 
 
 def test_every_command_is_in_the_handbook():
