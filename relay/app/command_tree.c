@@ -173,6 +173,15 @@ static const struct command children[] = {
      .summary = "versions of the program, its library and its schema",
      .run = run_version,
      .flags = json_flags},
+    {.name = "completion",
+     .arguments = "SHELL",
+     .summary = "a script that completes commands, flags and options in bash, zsh or fish",
+     .run = completion_run,
+     .words_min = 1,
+     .words_max = 1,
+     .detail = "  bash: source <(boxrelay completion bash)\n"
+               "  zsh:  boxrelay completion zsh > \"${fpath[1]}/_boxrelay\"\n"
+               "  fish: boxrelay completion fish > ~/.config/fish/completions/boxrelay.fish"},
     {.name = "help",
      .arguments = "[COMMAND]",
      .summary = "help of a command; help options, help metrics: all of them",

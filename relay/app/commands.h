@@ -5,6 +5,7 @@
 #include "command.h"
 
 enum exit_code check_run(const struct invocation *invocation);
+enum exit_code completion_run(const struct invocation *invocation);
 enum exit_code config_run_show(const struct invocation *invocation);
 enum exit_code config_run_schema(const struct invocation *invocation);
 enum exit_code config_run_explain(const struct invocation *invocation);

@@ -65,13 +65,45 @@ def test_help_of_every_command():
     assert whole.returncode == 0 and whole.stderr == "" and whole.stdout == run("--help").stdout == run().stdout
     listed = whole.stdout.split("Commands\n")[1].split("\n\n")[0]
     names = [line.split()[0] for line in listed.splitlines()]
-    assert names == ["run", "check", "config", "status", "migrate", "pause", "resume", "rebase", "health", "version", "help"]
+    assert names == ["run", "check", "config", "status", "migrate", "pause", "resume", "rebase", "health", "version",
+                     "completion", "help"]
     for name in names:
         one = run("help", name)
         assert one.returncode == 0 and f"Usage\n  boxrelay {name}" in one.stdout
         assert one.stdout == run(name, "--help").stdout
     assert "--with-grants" in run("help", "migrate", "print").stdout
     assert "\033[" not in whole.stdout
+
+
+SHELLS = {
+    "bash": """source {script}
+ask() {{ COMP_WORDS=(boxrelay "$@"); COMP_CWORD=$#; _boxrelay; printf '%s\\n' "${{COMPREPLY[@]}}"; }}
+ask {words}""",
+    "zsh": """compdef() {{ : }}; _files() {{ print files }}; _describe() {{ print -l -- "${{(@P)2%%:*}}" }}
+source {script}; words=(boxrelay {words}); CURRENT=$#words; _boxrelay""",
+    "fish": """source {script}; complete -C "boxrelay {line}" | string replace -r '\\t.*' ''""",
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("words, offered", [
+    (["mi"], {"migrate"}), (["migrate", ""], {"up", "print", "status"}), (["--config", "x", "config", "s"], {"show", "schema"}),
+    (["run", "--once", "--ti"], {"--timeout"}), (["config", "explain", "/log/"], {"/log/format", "/log/level"}),
+], ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_completion(shell, words, offered, tmp_path):
+    """In the real shells; zsh is asked what it would offer, the others what they complete."""
+    script = tmp_path / "script"
+    script.write_text(run("completion", shell).stdout)
+    text = SHELLS[shell].format(script=script, words=" ".join(f"'{word}'" for word in words), line=" ".join(words))
+    flags = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}[shell]
+    done = subprocess.run([shell, *flags, "-c", text], capture_output=True, text=True, timeout=30, check=False)
+    found = {word for word in done.stdout.split() if word.startswith(words[-1]) and (words[-1] or word[0] != "-")}
+    assert (found, done.stderr) == (offered, "")
+
+
+def test_completion_of_an_unknown_shell():
+    done = run("completion", "tcsh")
+    assert done.returncode == 2 and '"tcsh" is none of bash, zsh, fish' in done.stderr
 
 
 def test_help_options_lists_the_table():
