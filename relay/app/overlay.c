@@ -81,6 +81,8 @@ static void warn_unknown(const char *name, struct problems *warnings)
     if (known_elsewhere(name))
         return;
     for (size_t i = 0; i < option_count; i++) {
+        if (option_table[i].type == OPTION_IGNORED || option_table[i].type == OPTION_REFUSED)
+            continue;
         option_environment(&option_table[i], variable, sizeof variable);
         suggest_offer(&suggest, variable);
         if (suggest.best == variable)
