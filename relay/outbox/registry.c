@@ -2,6 +2,7 @@
  * The registry thread: whose database this is, which outboxes exist, what an operator did, what relay.status shows.
  * Until identity and schema are right this instance does not join the group [L2].
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,7 +138,7 @@ static void take_configuration(struct registry *registry)
     struct configuration *fresh = service_configuration(service, registry->configuration);
     if (!fresh)
         return;
-    if (registry->configuration && strcmp(registry->configuration->options.conninfo, fresh->options.conninfo) != 0)
+    if (strcmp(registry->configuration->options.conninfo, fresh->options.conninfo) != 0)
         session_close(&registry->session);
     configuration_drop(&registry->configuration);
     registry->configuration = fresh;
@@ -421,7 +422,8 @@ void *registry_run(void *opaque)
     if (!registry || !registry->position)
         abort(); /* no memory for the first kilobytes: nothing can work */
     registry->service = service;
-    take_configuration(registry);
+    registry->configuration = service_configuration(service, NULL);
+    assert(registry->configuration);
     snprintf(registry->application_name, sizeof registry->application_name, "boxrelay/%s/registry",
              registry->configuration->options.name);
     while (!service->stopping)
