@@ -91,7 +91,9 @@ def test_options_of_one_stream_at_once(relay, database, kafka, topic):
         wait_until(lambda: relay.metric("boxrelay_leader", stream="outbox/main") == 1, "leads again")
         assert relay.metric("boxrelay_outbox_published_total", stream="outbox/main") == 1
         begin, before = time.monotonic(), committed(relay)
-        insert(database, name, 3, 10)
+        insert(database, name, 1, 10)
+        wait_published(relay, 2)
+        insert(database, name, 2, 11)
         wait_published(relay, 4)
         assert time.monotonic() - begin >= 1.4 and committed(relay) - before == 3  # the second waited for the interval
         relay.hup(outbox={"main": {"batch_rows_max": 1, "commit_interval_ms": 10000}})
