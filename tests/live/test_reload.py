@@ -148,6 +148,7 @@ def test_kafka_properties_under_load(relay, database, kafka, topic):
                 relay.hup(kafka={**relay.first["kafka"], "producer": {"linger.ms": i, "compression.type": "zstd"}},
                           outbox={"main": {"batch_rows_max": 50 + i}})
                 relay.wait_log("position read back", after=before)
+                wait_until(lambda rows=10 * (i + 1): len(written) >= rows, "rows after the reload")
         finally:
             done.set()
             writer.join()
@@ -155,7 +156,7 @@ def test_kafka_properties_under_load(relay, database, kafka, topic):
         assert len(relay.logged("stream goes on with its new options")) == 4
         assert not relay.logged("given to another instance")  # only the group's own properties cost the leadership
         assert relay.stop() == 0
-    assert len(written) > 50 and values(kafka, name) == written
+    assert values(kafka, name) == written
 
 
 def test_other_brokers_and_back(relay, database, kafka, topic):
