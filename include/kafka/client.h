@@ -21,13 +21,13 @@ void kafka_settings_free(struct kafka_settings **settings);
 /*
  * Adds a property as the user wrote it. ERROR_CONFIG: librdkafka does not know it or refuses the value, or the
  * protocol owns it (transactional.id, enable.idempotence, acks, isolation.level, partitioner, group.id, ...): the
- * text says the reason.
+ * text says the reason. Codes: UNKNOWN_PROPERTY, INVALID_PROPERTY, OWNED_PROPERTY, TOO_MANY_PROPERTIES.
  */
 MUST_CHECK enum error_class kafka_settings_add(struct kafka_settings *settings, enum kafka_scope scope,
                                                const char *name, const char *value, struct error *error);
 
-/* True for names whose value must never be shown (sasl.password, ssl.key.pem, ...). */
-bool kafka_property_is_secret(const char *name);
+/* Are the properties that clients of this scope get the same, in the same order? */
+bool kafka_settings_same(const struct kafka_settings *a, const struct kafka_settings *b, enum kafka_scope scope);
 
 /* Not NULL when these settings cannot work with this library against Kafka 4: what to say at the start. */
 const char *kafka_scram_warning(const struct kafka_settings *settings);

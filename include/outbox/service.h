@@ -39,6 +39,9 @@ struct outbox_stream_options {
 
 void outbox_stream_defaults(struct outbox_stream_options *options);
 
+/* The same but for the name? */
+bool outbox_stream_same(const struct outbox_stream_options *a, const struct outbox_stream_options *b);
+
 struct outbox_service_options {
     const char *name;        /* the relay's, "orders" */
     const char *instance_id; /* NULL: dynamic membership */
@@ -49,6 +52,9 @@ struct outbox_service_options {
     bool positions_accept_weak;
     const struct outbox_stream_options *streams;
     size_t stream_count;
+    /* Called once with `owner`, in any thread, when nothing borrows from these options any more; NULL: nobody asks. */
+    void (*unused)(void *owner);
+    void *owner;
 };
 
 /* Upper bounds in seconds of the end-to-end histogram; the last bucket is +Inf and not in the list. */
@@ -105,9 +111,21 @@ struct outbox_service_view {
 
 struct outbox_service;
 
-/* Starts the threads; never waits for PostgreSQL or Kafka. Borrows everything in options until outbox_service_stop. */
+/*
+ * Starts the threads; never waits for PostgreSQL or Kafka. Borrows everything in options until unused() is called,
+ * outbox_service_free at the latest; after a failure nothing is borrowed, and unused() is not called.
+ */
 MUST_CHECK enum error_class outbox_service_start(const struct outbox_service_options *options,
                                                  struct outbox_service **out, struct error *error);
+
+/*
+ * Other options for a running service; name and positions have to be the same [L5]. Returns at once: streams whose
+ * options changed finish their batch and go on by the new ones, all of them when `conninfo` or `kafka` did, and the
+ * group is left and joined again when its own did. Borrows as outbox_service_start does.
+ */
+MUST_CHECK enum error_class outbox_service_reconfigure(struct outbox_service *service,
+                                                       const struct outbox_service_options *options,
+                                                       struct error *error);
 
 /* Asks all threads to finish their batch and end. Returns at once; call again with `now` to abandon batches. */
 void outbox_service_request_stop(struct outbox_service *service, bool now);

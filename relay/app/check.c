@@ -3,32 +3,12 @@
 #include <jansson.h>
 #include <stdlib.h>
 
-static json_t *problem_json(const struct problem *problem)
-{
-    json_t *item = json_object();
-    json_object_set_new(item, "source", json_string(problem->source));
-    if (problem->line) {
-        json_object_set_new(item, "line", json_integer(problem->line));
-        json_object_set_new(item, "column", json_integer(problem->column));
-    }
-    json_object_set_new(item, "text", json_string(problem->text));
-    return item;
-}
-
-static json_t *list_json(const struct problems *problems)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < problems->count; i++)
-        json_array_append_new(list, problem_json(&problems->items[i]));
-    return list;
-}
-
 static void print_json(const struct problems *problems, const struct problems *warnings)
 {
     json_t *all = json_object();
     json_object_set_new(all, "valid", json_boolean(problems->count == 0));
-    json_object_set_new(all, "errors", list_json(problems));
-    json_object_set_new(all, "warnings", list_json(warnings));
+    json_object_set_new(all, "errors", problems_json(problems));
+    json_object_set_new(all, "warnings", problems_json(warnings));
     json_dumpf(all, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(all);

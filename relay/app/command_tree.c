@@ -97,6 +97,30 @@ static const struct command migrate_children[] = {
     {0},
 };
 
+static const struct command config_children[] = {
+    {.name = "show",
+     .summary = "every value in force and where it comes from; secrets are not shown",
+     .run = config_run_show,
+     .flags = json_flags,
+     .detail =
+         "Default, file with line and column, environment variable, or flag. What the configuration says, not what\n"
+         "a running relay read: that may be older, until it gets a HUP."},
+    {.name = "explain",
+     .arguments = "PATH",
+     .summary = "one option: meaning, values, default, environment, reload, and where it is set",
+     .run = config_run_explain,
+     .flags = json_flags,
+     .words_min = 1,
+     .words_max = 1,
+     .detail = "PATH as /outbox/main/retention or outbox.main.retention; a group of options as outbox; a variable as\n"
+               "BOXRELAY_LOG_LEVEL; a property of librdkafka as kafka.linger.ms."},
+    {.name = "schema",
+     .summary = "the JSON Schema (2020-12) of the file, for editors and pipelines",
+     .run = config_run_schema,
+     .detail = "Save it, and name it in the file as \"$schema\"."},
+    {0},
+};
+
 static const struct command children[] = {
     {.name = "run",
      .summary = "the service: publish outboxes until a signal ends it",
@@ -108,7 +132,11 @@ static const struct command children[] = {
     {.name = "check",
      .summary = "read the configuration offline; all errors at once",
      .run = check_run,
-     .flags = json_flags},
+     .flags = json_flags,
+     .detail = "Every mistake with its line and column, the place in the line, and what may have been meant."},
+    {.name = "config",
+     .summary = "the configuration: values in force, one option, the schema",
+     .children = config_children},
     {.name = "status",
      .summary = "the streams, one screen",
      .run = status_run,
@@ -150,6 +178,15 @@ static const struct command children[] = {
      .summary = "versions of the program, its library and its schema",
      .run = run_version,
      .flags = json_flags},
+    {.name = "completion",
+     .arguments = "SHELL",
+     .summary = "a script that completes commands, flags and options in bash, zsh or fish",
+     .run = completion_run,
+     .words_min = 1,
+     .words_max = 1,
+     .detail = "  bash: source <(boxrelay completion bash)\n"
+               "  zsh:  boxrelay completion zsh > \"${fpath[1]}/_boxrelay\"\n"
+               "  fish: boxrelay completion fish > ~/.config/fish/completions/boxrelay.fish"},
     {.name = "help",
      .arguments = "[COMMAND]",
      .summary = "help of a command; help options, help metrics: all of them",

@@ -5,6 +5,10 @@
 #include "command.h"
 
 enum exit_code check_run(const struct invocation *invocation);
+enum exit_code completion_run(const struct invocation *invocation);
+enum exit_code config_run_show(const struct invocation *invocation);
+enum exit_code config_run_schema(const struct invocation *invocation);
+enum exit_code config_run_explain(const struct invocation *invocation);
 enum exit_code health_run(const struct invocation *invocation);
 enum exit_code migrate_run_up(const struct invocation *invocation);
 enum exit_code migrate_run_print(const struct invocation *invocation);

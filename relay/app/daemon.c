@@ -17,15 +17,15 @@
 
 static void take_overview(struct daemon *daemon, struct overview *overview)
 {
-    overview->name = daemon->settings->name;
+    overview->name = daemon->name;
     overview->version = BOXRELAY_VERSION;
     overview->library_version = kafka_library_version();
     overview->started = atomic_load(&daemon->started);
     overview->stopping = atomic_load(&daemon->stopping);
     overview->reload_success = atomic_load(&daemon->reload_success);
     overview->beat_ms = atomic_load(&daemon->beat_ms);
-    overview->ready_requires_kafka = daemon->settings->ready_requires_kafka;
-    overview->health_spring = daemon->settings->health_spring;
+    overview->ready_requires_kafka = atomic_load(&daemon->ready_requires_kafka);
+    overview->health_spring = atomic_load(&daemon->health_spring);
     overview_take(overview, overview->started ? daemon->service : NULL);
     overview->now_ms = clock_monotonic_ms();
 }
@@ -214,24 +214,39 @@ static void loop_fini(struct daemon *daemon)
     assert(busy == 0);
 }
 
+/* One line: what this process is going to do. */
 static void log_start(const struct daemon *daemon, const char *address)
 {
     const struct settings *settings = daemon->settings;
-    log_info("boxrelay starts", LOG_STR("name", settings->name), LOG_STR("version", BOXRELAY_VERSION),
+    struct text outboxes;
+    text_init(&outboxes, 2048);
+    for (size_t i = 0; i < settings->outbox_count; i++)
+        text_addf(&outboxes, "%s%s", i ? "," : "", settings->outboxes[i].name);
+    log_info("boxrelay starts: publishes every outbox that is registered in the database",
+             LOG_STR("name", settings->name), LOG_STR("version", BOXRELAY_VERSION),
              LOG_STR("librdkafka", kafka_library_version()), LOG_STR("kafka", settings_bootstrap(settings)),
              LOG_STR("positions", settings->positions_topic), LOG_STR("http", address),
+             LOG_STR("outboxes_with_options", outboxes.bytes),
              LOG_STR("config", daemon->source->file ? daemon->source->file : "environment"));
-    for (size_t i = 0; i < settings->outbox_count; i++)
-        log_info("outbox configured; all that are registered in the database run",
-                 LOG_STR("outbox", settings->outboxes[i].name));
+    text_fini(&outboxes);
 }
 
-static enum error_class open_http(struct daemon *daemon, char address[128], struct error *error)
+void daemon_take_settings(struct daemon *daemon, struct settings *settings)
+{
+    struct settings *old = daemon->settings;
+    daemon->settings = settings_share(settings);
+    atomic_store(&daemon->ready_requires_kafka, settings->ready_requires_kafka);
+    atomic_store(&daemon->health_spring, settings->health_spring);
+    settings_free(&old);
+}
+
+enum error_class daemon_listen(struct daemon *daemon, const struct settings *settings, char address[128],
+                               struct error *error)
 {
     snprintf(address, 128, "off");
-    if (strcmp(daemon->settings->http_listen, "off") == 0)
+    if (strcmp(settings->http_listen, "off") == 0)
         return ERROR_NONE;
-    struct http_options options = {.listen = daemon->settings->http_listen, .take = daemon_overview, .opaque = daemon};
+    struct http_options options = {.listen = settings->http_listen, .take = daemon_overview, .opaque = daemon};
     return http_open(&options, address, &daemon->http, error);
 }
 
@@ -249,7 +264,8 @@ enum exit_code daemon_run(struct settings *settings, const struct settings_sourc
     char address[128];
     struct error error;
     struct daemon *daemon = text_memory(1, sizeof *daemon);
-    daemon->settings = settings;
+    daemon_take_settings(daemon, settings);
+    snprintf(daemon->name, sizeof daemon->name, "%s", settings->name);
     daemon->source = source;
     daemon->start_seconds = (double)clock_unix_ms() / 1000;
     daemon->live = true;
@@ -257,14 +273,15 @@ enum exit_code daemon_run(struct settings *settings, const struct settings_sourc
     atomic_store(&daemon->reload_success, true);
     enum exit_code code = EXIT_OK;
     loop_init(daemon);
-    settings_service(settings, &options);
     /* The port first: a second copy of the same relay must not get as far as Kafka. */
-    if (open_http(daemon, address, &error) != ERROR_NONE) {
+    if (daemon_listen(daemon, settings, address, &error) != ERROR_NONE) {
         code = refuse_start(daemon, &error);
         goto out;
     }
     log_start(daemon, address);
+    daemon_service_options(settings, &options);
     if (outbox_service_start(&options, &daemon->service, &error) != ERROR_NONE) {
+        options.unused(options.owner);
         code = refuse_start(daemon, &error);
         goto out;
     }
@@ -276,6 +293,7 @@ enum exit_code daemon_run(struct settings *settings, const struct settings_sourc
     outbox_service_free(&daemon->service);
     log_info("boxrelay stopped");
 out:
+    settings_free(&daemon->settings);
     free(daemon);
     return code;
 }

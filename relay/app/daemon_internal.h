@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "daemon.h"
 #include "http.h"
+#include "names.h"
 #include "outbox/service.h"
 #include "pg/session.h"
 #include "summary.h"
@@ -24,7 +25,7 @@ enum daemon_stage {
 enum { DAEMON_SIGNALS = 5 };
 
 struct daemon {
-    struct settings *settings;
+    struct settings *settings; /* the running ones; a share of ours */
     const struct settings_source *source;
     uv_loop_t loop;
     uv_signal_t signals[DAEMON_SIGNALS];
@@ -40,17 +41,29 @@ struct daemon {
     struct log_said life_said;
     char summary[SUMMARY_MAX]; /* as told to the service manager last */
     /* Read by the HTTP thread. */
-    atomic_bool started, stopping, reload_success;
+    atomic_bool started, stopping, reload_success, ready_requires_kafka, health_spring;
+    char name[NAMES_RELAY_MAX + 1];
     _Atomic int64_t beat_ms;
     /* Pausing and resuming all streams, in a thread of libuv's pool. */
     uv_work_t operation;
     bool operating, operation_pauses;
+    struct settings *operation_settings;
     struct session_stop operation_stop;
     size_t operation_count;
     struct error operation_error;
 };
 
-/* SIGHUP: reads the configuration again, applies what can be, says what needs a restart. */
+/* The running settings from now on; takes a share. */
+void daemon_take_settings(struct daemon *daemon, struct settings *settings);
+
+/* What the outbox service works by; it holds a share of the settings. */
+void daemon_service_options(struct settings *settings, struct outbox_service_options *options);
+
+/* Opens the HTTP port that the settings name; "off": opens none. */
+enum error_class daemon_listen(struct daemon *daemon, const struct settings *settings, char address[128],
+                               struct error *error);
+
+/* SIGHUP: reads the configuration again and applies all of it, or nothing and says why. */
 void daemon_reload(struct daemon *daemon);
 
 /* SIGUSR1, SIGUSR2: pauses or resumes all streams, in the database. */

@@ -1,19 +1,40 @@
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "daemon_internal.h"
+#include "notify.h"
 #include "pg/catalog.h"
 #include "text.h"
 
-static void say_change(void *opaque, const char *path, bool live)
+/* What differs between the running configuration and a fresh one. */
+struct comparison {
+    const struct settings *running, *fresh;
+    struct problems *problems; /* gets what a running relay cannot change */
+    size_t changed;
+    bool listen; /* the HTTP port's address */
+    bool log;    /* each change is logged, instead of judged */
+};
+
+static void compare(void *opaque, const struct option *option, const char *path)
 {
-    size_t *restarts = opaque;
-    if (live) {
-        log_info("configuration changed and applied", LOG_STR("option", path));
-        return;
-    }
-    ++*restarts;
-    log_warn("configuration changed, applied by a restart only", LOG_STR("option", path));
+    struct comparison *comparison = opaque;
+    const struct settings_origin *origin = settings_origin(comparison->fresh, path);
+    if (!origin && !settings_origin(comparison->running, path))
+        return; /* a default that is made from another option */
+    comparison->changed++;
+    comparison->listen = comparison->listen || strcmp(path, "/http/listen") == 0;
+    if (comparison->log)
+        log_info("configuration changed", LOG_STR("option", path),
+                 LOG_STR("applied", option_reload_name(option->reload)));
+    else if (option->reload == RELOAD_REFUSED)
+        problems_add(comparison->problems,
+                     (struct where){.source = origin ? origin->source : "default",
+                                    .line = origin ? origin->line : 0,
+                                    .column = origin ? origin->column : 0,
+                                    .pointer = path},
+                     "a running relay keeps its name and what it knows of its positions, else it would publish rows "
+                     "again or leave them out; restart it to change this, or take the change back");
 }
 
 static void log_problems(const struct problems *problems, enum log_level level)
@@ -31,30 +52,89 @@ static void log_problems(const struct problems *problems, enum log_level level)
     }
 }
 
-static void apply(struct daemon *daemon, const struct settings *fresh)
+static void unused(void *settings)
 {
-    size_t restarts = 0;
-    settings_compare(daemon->settings, fresh, say_change, &restarts);
-    daemon->settings->log_level = fresh->log_level;
-    log_init((enum log_format)daemon->settings->log_format, (enum log_level)fresh->log_level);
-    log_info("configuration read again", LOG_INT("needing_restart", restarts));
+    struct settings *mine = settings;
+    settings_free(&mine);
+}
+
+void daemon_service_options(struct settings *settings, struct outbox_service_options *options)
+{
+    settings_service(settings, options);
+    options->owner = settings_share(settings);
+    options->unused = unused;
+}
+
+/* The new address is tried first: a reload that cannot have it changes nothing. */
+static enum error_class listen_anew(struct daemon *daemon, const struct settings *fresh, struct error *error)
+{
+    char address[128];
+    struct error ignored;
+    http_close(&daemon->http);
+    if (daemon_listen(daemon, fresh, address, error) == ERROR_NONE) {
+        log_info("health, metrics and status moved", LOG_STR("http", address));
+        return ERROR_NONE;
+    }
+    if (daemon_listen(daemon, daemon->settings, address, &ignored) != ERROR_NONE)
+        log_error("the address before cannot be listened on again either: no health, metrics and status",
+                  LOG_OF_ERROR(&ignored));
+    return error->class;
+}
+
+/* All of it or nothing. */
+static enum error_class apply(struct daemon *daemon, struct settings *fresh, struct comparison *comparison,
+                              struct error *error)
+{
+    struct outbox_service_options options;
+    if (comparison->listen && listen_anew(daemon, fresh, error) != ERROR_NONE)
+        return error->class;
+    daemon_service_options(fresh, &options);
+    if (outbox_service_reconfigure(daemon->service, &options, error) != ERROR_NONE) {
+        unused(options.owner);
+        return error->class;
+    }
+    log_init((enum log_format)fresh->log_format, (enum log_level)fresh->log_level);
+    comparison->log = true;
+    settings_compare(daemon->settings, fresh, compare, comparison);
+    daemon_take_settings(daemon, fresh);
+    return ERROR_NONE;
+}
+
+/* False: said in `problems`, or in the log. */
+static bool take_fresh(struct daemon *daemon, struct settings *fresh, struct problems *problems)
+{
+    struct error error;
+    struct comparison comparison = {.running = daemon->settings, .fresh = fresh, .problems = problems};
+    settings_compare(daemon->settings, fresh, compare, &comparison);
+    if (problems->count > 0)
+        return false;
+    size_t changed = comparison.changed;
+    if (apply(daemon, fresh, &comparison, &error) != ERROR_NONE) {
+        log_error("configuration not applied; the running one stays", LOG_OF_ERROR(&error));
+        return false;
+    }
+    log_info("configuration read again", LOG_INT("changed", changed));
+    return true;
 }
 
 void daemon_reload(struct daemon *daemon)
 {
     struct problems problems = {0}, warnings = {0};
-    struct settings *fresh;
-    bool good = settings_load(daemon->source, &fresh, &problems, &warnings);
+    struct settings *fresh = NULL;
+    if (daemon->stage != DAEMON_RUNNING)
+        return;
+    notify_reloading();
+    bool good = settings_load(daemon->source, &fresh, &problems, &warnings) && take_fresh(daemon, fresh, &problems);
     log_problems(&warnings, LOG_WARN);
     log_problems(&problems, LOG_ERROR);
-    if (good)
-        apply(daemon, fresh);
-    else
-        log_error("configuration not applied: it has errors; the running one stays", LOG_INT("errors", problems.count));
+    if (problems.count > 0)
+        log_error("configuration not applied: it has errors; the running one stays",
+                  LOG_INT("errors", problems.count + problems.left_out));
     atomic_store(&daemon->reload_success, good);
     settings_free(&fresh);
     problems_fini(&problems);
     problems_fini(&warnings);
+    notify_send(good ? "READY=1\nSTATUS=running" : "READY=1\nSTATUS=running; the last reload was refused, see the log");
 }
 
 static enum error_class operate_all(struct daemon *daemon, struct session *session, struct catalog_stream *streams)
@@ -79,7 +159,7 @@ static void operate(uv_work_t *work)
 {
     struct daemon *daemon = work->data;
     struct session_options options = {
-        .conninfo = daemon->settings->postgres,
+        .conninfo = daemon->operation_settings->postgres,
         .application_name = "boxrelay/signal",
         .stop = &daemon->operation_stop,
     };
@@ -100,6 +180,7 @@ static void operated(uv_work_t *work, int status)
     struct daemon *daemon = work->data;
     (void)status;
     daemon->operating = false;
+    settings_free(&daemon->operation_settings);
     if (daemon->operation_error.class == ERROR_NONE)
         log_info(daemon->operation_pauses ? "all streams paused; SIGUSR2 or boxrelay resume lets them go on"
                                           : "all streams resumed",
@@ -120,5 +201,8 @@ void daemon_pause_all(struct daemon *daemon, bool pause)
              LOG_STR("signal", pause ? "SIGUSR1" : "SIGUSR2"));
     daemon->operation_pauses = pause;
     daemon->operation.data = daemon;
+    daemon->operation_settings = settings_share(daemon->settings);
     daemon->operating = uv_queue_work(&daemon->loop, &daemon->operation, operate, operated) == 0;
+    if (!daemon->operating)
+        settings_free(&daemon->operation_settings);
 }

@@ -1,88 +1,16 @@
 #include "document.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "interpolate.h"
 #include "text.h"
 
-char *document_read_file(const char *path, size_t max, char why[256])
+void document_fail(struct document *document, const char *pointer)
 {
-    FILE *in = fopen(path, "re");
-    if (!in) {
-        snprintf(why, 256, "%s", strerror(errno));
-        return NULL;
-    }
-    char *bytes = text_memory(max + 2, 1);
-    size_t length = fread(bytes, 1, max + 1, in);
-    int failed = ferror(in) ? errno : 0;
-    fclose(in);
-    if (!failed && length <= max && !memchr(bytes, '\0', length)) {
-        while (length > 0 && strchr("\r\n", bytes[length - 1]))
-            bytes[--length] = '\0';
-        return bytes;
-    }
-    free(bytes);
-    if (failed)
-        snprintf(why, 256, "%s", strerror(failed));
-    else
-        snprintf(why, 256, length > max ? "larger than %zu bytes" : "has NUL bytes within %zu bytes", max);
-    return NULL;
-}
-
-/* One ${...}, without its braces, as `name`. */
-static bool expand_one(struct text *out, char *name, char why[512])
-{
-    char reason[256];
-    if (text_starts(name, "file:")) {
-        char *bytes = document_read_file(name + 5, DOCUMENT_INCLUDED_BYTES_MAX, reason);
-        if (!bytes) {
-            snprintf(why, 512, "${%s}: cannot read the file: %s", name, reason);
-            return false;
-        }
-        text_add(out, bytes);
-        free(bytes);
-        return true;
-    }
-    char *otherwise = strstr(name, ":-");
-    if (otherwise)
-        *otherwise = '\0';
-    const char *value = getenv(name);
-    if (otherwise && (!value || !*value))
-        value = otherwise + 2;
-    if (!value)
-        snprintf(why, 512, "environment variable %s is not set; set it, or write ${%s:-default}", name, name);
-    else
-        text_add(out, value);
-    return value != NULL;
-}
-
-char *document_expand(const char *from, char why[512])
-{
-    struct text out;
-    text_init(&out, DOCUMENT_BYTES_MAX);
-    for (const char *mark; (mark = strstr(from, "${"));) {
-        text_add_bytes(&out, from, (size_t)(mark - from));
-        if (mark > from && mark[-1] == '$') { /* "$${": the first $ went out, the second is dropped */
-            text_add(&out, "{");
-            from = mark + 2;
-            continue;
-        }
-        const char *end = strchr(mark, '}');
-        char *name = end ? text_copy_n(mark + 2, (size_t)(end - mark - 2)) : NULL;
-        if (!end)
-            snprintf(why, 512, "\"${\" without \"}\"; write $${ for a literal ${");
-        bool good = end && expand_one(&out, name, why);
-        free(name);
-        if (!good) {
-            text_fini(&out);
-            return NULL;
-        }
-        from = end + 1;
-    }
-    text_add(&out, from);
-    return text_take(&out);
+    document->failed = text_memory_again(document->failed, document->failed_count + 1, sizeof *document->failed);
+    document->failed[document->failed_count++] = text_copy(pointer);
 }
 
 /* Replaces in all strings below `value`, which is at `pointer`. */
@@ -92,10 +20,12 @@ static void expand_below(struct document *document, json_t *value, const char *p
         char why[512];
         if (!strstr(json_string_value(value), "${"))
             return;
-        char *text = document_expand(json_string_value(value), why);
-        if (!text || json_string_set(value, text) != 0)
-            problems_add(problems, document_where(document, pointer, false), "%s: %s", pointer,
+        char *text = interpolate(json_string_value(value), document->folder, why);
+        if (!text || json_string_set(value, text) != 0) {
+            problems_add(problems, document_where(document, pointer, false), "%s",
                          text ? "not UTF-8 after its ${...} were replaced" : why);
+            document_fail(document, pointer);
+        }
         free(text);
         return;
     }
@@ -114,7 +44,33 @@ static void expand_below(struct document *document, json_t *value, const char *p
     }
 }
 
-/* jansson's "... near '<the text there>'" is cut: the text there may be a password. */
+/* Where the word begins that ends before `end`; a string begins at its quote, if that is on the same line. */
+static size_t word_begin(const char *text, size_t end)
+{
+    size_t last = end - 1, begin = last;
+    if (text[last] == '"') {
+        while (begin > 0 && text[begin - 1] != '"' && text[begin - 1] != '\n')
+            begin--;
+        return begin > 0 && text[begin - 1] == '"' ? begin - 1 : last;
+    }
+    while (!strchr(",:{}[]", text[last]) && begin > 0 && !strchr(" \t\r\n,:\"{}[]", text[begin - 1]))
+        begin--;
+    return begin;
+}
+
+/* jansson names the last character of the word that it did not expect; people look at the first. */
+static int word_column(const char *text, const json_error_t *error)
+{
+    int column = error->column > 0 ? error->column : 1;
+    size_t end = error->position > 0 ? (size_t)error->position : 0;
+    if (end == 0 || end > strlen(text) || !strstr(error->text, " near "))
+        return column;
+    for (size_t i = word_begin(text, end); i < end - 1; i++)
+        column -= ((unsigned char)text[i] & 0xc0) != 0x80;
+    return column > 0 ? column : 1;
+}
+
+/* Its "... near '<the text there>'" is cut: the text there may be a password. */
 static void say_syntax(const struct document *document, const json_error_t *error, struct problems *problems)
 {
     char text[JSON_ERROR_TEXT_LENGTH];
@@ -127,7 +83,11 @@ static void say_syntax(const struct document *document, const json_error_t *erro
         hint = " (a comma too many before it, or a value without quotes?)";
     else if (strstr(text, "'}' expected") || strstr(text, "']' expected"))
         hint = " (a comma missing before it?)";
-    struct where where = {document->file, error->line > 0 ? error->line : 1, error->column > 0 ? error->column : 1};
+    struct where where = {.source = document->file,
+                          .line = error->line > 0 ? error->line : 1,
+                          .column = word_column(document->text, error),
+                          .text = document->text,
+                          .broken = true};
     problems_add(problems, where, "not valid JSON: %s%s", text, hint);
 }
 
@@ -136,36 +96,47 @@ static void say_duplicates(const struct document *document, struct problems *pro
     for (size_t i = 0; i < document->places.count; i++) {
         const struct place *place = &document->places.items[i];
         if (place->duplicate)
-            problems_add(problems, (struct where){document->file, place->key.line, place->key.column},
-                         "%s: written twice; keep one of them", place->pointer);
+            problems_add(problems,
+                         (struct where){.source = document->file,
+                                        .line = place->key.line,
+                                        .column = place->key.column,
+                                        .text = document->text,
+                                        .pointer = place->pointer},
+                         "written twice; keep one of them");
     }
+}
+
+/* The file's text as a tree; NULL: said why. */
+static json_t *parse(struct document *document, struct problems *problems)
+{
+    char why[256];
+    json_error_t error;
+    document->text = interpolate_read_file(document->file, DOCUMENT_BYTES_MAX, why);
+    if (!document->text) {
+        problems_add(problems, (struct where){.source = document->file}, "cannot read the configuration: %s", why);
+        return NULL;
+    }
+    json_t *root = json_loads(document->text, 0, &error);
+    if (!root)
+        say_syntax(document, &error, problems);
+    else
+        places_scan(&document->places, document->text, strlen(document->text));
+    if (!root || json_is_object(root))
+        return root;
+    problems_add(problems, document_where(document, "", false), "a configuration is a JSON object: { \"name\": ... }");
+    json_decref(root);
+    return NULL;
 }
 
 bool document_open(struct document *document, const char *file, struct problems *problems)
 {
     *document = (struct document){.file = file, .root = json_object()};
-    if (!file)
-        return true;
-    char why[256];
-    char *text = document_read_file(file, DOCUMENT_BYTES_MAX, why);
-    if (!text) {
-        problems_add(problems, (struct where){.source = file}, "cannot read the configuration: %s", why);
+    const char *slash = file ? strrchr(file, '/') : NULL;
+    if (slash)
+        document->folder = text_copy_n(file, slash == file ? 1 : (size_t)(slash - file));
+    json_t *root = file ? parse(document, problems) : json_object();
+    if (!root)
         return false;
-    }
-    json_error_t error;
-    json_t *root = json_loads(text, 0, &error);
-    if (root)
-        places_scan(&document->places, text, strlen(text));
-    free(text);
-    if (!root) {
-        say_syntax(document, &error, problems);
-        return false;
-    }
-    if (!json_is_object(root)) {
-        problems_add(problems, (struct where){file, 1, 1}, "a configuration is a JSON object: { \"name\": ... }");
-        json_decref(root);
-        return false;
-    }
     json_decref(document->root);
     document->root = root;
     say_duplicates(document, problems);
@@ -181,14 +152,27 @@ void document_fini(struct document *document)
         free(document->overlays[i].pointer);
         free(document->overlays[i].source);
     }
+    for (size_t i = 0; i < document->failed_count; i++)
+        free(document->failed[i]);
+    free(document->failed);
+    free(document->folder);
+    free(document->text);
     *document = (struct document){0};
+}
+
+bool document_failed(const struct document *document, const char *pointer)
+{
+    for (size_t i = 0; i < document->failed_count; i++)
+        if (strcmp(document->failed[i], pointer) == 0)
+            return true;
+    return false;
 }
 
 /* Pointers put over others have no escapes: they come from the table of options and from --set. */
 void document_put(struct document *document, const char *pointer, const char *value, const char *source,
                   struct problems *problems)
 {
-    struct where where = {.source = source};
+    struct where where = {.source = source, .pointer = pointer};
     json_t *at = document->root;
     const char *segment = pointer + 1;
     for (const char *slash; (slash = strchr(segment, '/')); segment = slash + 1) {
@@ -199,17 +183,16 @@ void document_put(struct document *document, const char *pointer, const char *va
         free(key);
         at = next;
         if (!json_is_object(at)) {
-            problems_add(problems, where, "%s: nothing can be set below a value that is no object", pointer);
+            problems_add(problems, where, "nothing can be set below a value that is no object");
             return;
         }
     }
     if (document->overlay_count == DOCUMENT_OVERLAYS_MAX) {
-        problems_add(problems, where, "%s: more than %d options set from outside the file", pointer,
-                     DOCUMENT_OVERLAYS_MAX);
+        problems_add(problems, where, "more than %d options set from outside the file", DOCUMENT_OVERLAYS_MAX);
         return;
     }
     if (!*segment || json_object_set_new(at, segment, json_string(value)) != 0) {
-        problems_add(problems, where, "%s: its value is not UTF-8", pointer);
+        problems_add(problems, where, "its value is not UTF-8");
         return;
     }
     document->overlays[document->overlay_count].pointer = text_copy(pointer);
@@ -230,16 +213,19 @@ static bool where_exactly(const struct document *document, const char *pointer, 
     const char *source = overlay_source(document, pointer);
     const struct place *place = source ? NULL : places_find(&document->places, pointer);
     if (source)
-        *where = (struct where){.source = source};
-    else if (place)
-        *where = (struct where){document->file, key ? place->key.line : place->value.line,
-                                key ? place->key.column : place->value.column};
+        where->source = source;
+    else if (place) {
+        where->line = key ? place->key.line : place->value.line;
+        where->column = key ? place->key.column : place->value.column;
+        where->text = document->text;
+    }
     return source || place;
 }
 
 struct where document_where(const struct document *document, const char *pointer, bool key)
 {
-    struct where where = {.source = document->file ? document->file : "configuration"};
+    struct where where = {.source = document->file ? document->file : "configuration",
+                          .pointer = *pointer ? pointer : NULL};
     char *at = text_copy(pointer);
     bool found = where_exactly(document, at, key, &where);
     for (char *slash; !found && (slash = strrchr(at, '/'));) {

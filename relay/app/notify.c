@@ -1,10 +1,12 @@
 #include "notify.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "units.h"
@@ -38,4 +40,15 @@ int64_t notify_watchdog_ms(void)
         return 0;
     int64_t half_ms = period_us / 2000;
     return half_ms > 0 ? half_ms : 1;
+}
+
+/* In microseconds, as it is compared with the time of the request (sd_notify(3), MONOTONIC_USEC). */
+void notify_reloading(void)
+{
+    char state[128];
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%lld\nSTATUS=reading the configuration again",
+             (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+    notify_send(state);
 }

@@ -16,4 +16,7 @@ void notify_send(const char *state);
  */
 int64_t notify_watchdog_ms(void);
 
+/* A reload begins; READY=1 ends it. */
+void notify_reloading(void);
+
 #endif

@@ -5,14 +5,18 @@
 #include <string.h>
 
 #include "base/attributes.h"
+#include "kafka/properties.h"
 #include "names.h"
 #include "outbox/service.h"
 #include "settings.h"
+#include "suggest.h"
 #include "text.h"
 #include "units.h"
 
 #define IN_RELAY(store_, field_)  .store = (store_), .at = offsetof(struct settings, field_)
 #define IN_OUTBOX(store_, field_) .store = (store_), .at = offsetof(struct outbox_stream_options, field_)
+
+#define LISTEN "^(off|(\\[[^\\] ]*\\]:|[^:\\[ ]*:)?[0-9]{1,5})$"
 
 enum { SECOND_MS = 1000, DAY_MS = 86400000, KIB = 1024, MIB = 1048576 };
 
@@ -22,12 +26,16 @@ const struct option option_table[] = {
      IN_RELAY(OPTION_AS_TEXT, name),
      .check = names_relay,
      .required = true,
+     .pattern = "^[a-z][a-z0-9_-]{0,63}$",
+     .reload = RELOAD_REFUSED,
      .meaning = "The relay's name, part of every topic, group and transactional id it uses in Kafka. One name belongs "
                 "to one database; keep it for ever."},
     {.path = "/instance_id",
      .type = OPTION_TEXT,
      IN_RELAY(OPTION_AS_TEXT, instance_id),
      .check = names_kafka,
+     .pattern = OPTION_KAFKA_PATTERN,
+     .reload = RELOAD_ANEW,
      .meaning = "Static membership (group.instance.id): a restart within the session time-out moves no stream. Has to "
                 "differ between the instances of a relay."},
     {.path = "/postgres",
@@ -36,15 +44,24 @@ const struct option option_table[] = {
      .check = names_conninfo,
      .required = true,
      .secret = true,
+     .pattern = ".",
+     .reload = RELOAD_ANEW,
      .meaning =
          "libpq's connection string, passed on untouched: \"host=... dbname=... user=...\" or a postgresql:// URI."},
     {.path = "/kafka/*",
      .type = OPTION_PROPERTY,
+     .reload = RELOAD_ANEW,
      .meaning =
          "librdkafka properties for all clients. bootstrap.servers is required; those that exactly-once rests on "
          "are refused with the reason."},
-    {.path = "/kafka/producer/*", .type = OPTION_PROPERTY, .meaning = "The same, for producers only."},
-    {.path = "/kafka/consumer/*", .type = OPTION_PROPERTY, .meaning = "The same, for consumers only."},
+    {.path = "/kafka/producer/*",
+     .type = OPTION_PROPERTY,
+     .reload = RELOAD_ANEW,
+     .meaning = "The same, for producers only."},
+    {.path = "/kafka/consumer/*",
+     .type = OPTION_PROPERTY,
+     .reload = RELOAD_ANEW,
+     .meaning = "The same, for consumers only."},
     {.path = "/outbox/*/commit_interval_ms",
      .type = OPTION_INTEGER,
      IN_OUTBOX(OPTION_AS_INT32, commit_interval_ms),
@@ -112,6 +129,8 @@ const struct option option_table[] = {
      IN_RELAY(OPTION_AS_TEXT, positions_topic),
      .check = names_topic,
      .otherwise = "boxrelay.<name>.positions",
+     .pattern = OPTION_TOPIC_PATTERN,
+     .reload = RELOAD_REFUSED,
      .meaning = "The compacted topic that holds how far each outbox has been published."},
     {.path = "/positions/replication_factor",
      .type = OPTION_INTEGER,
@@ -119,11 +138,13 @@ const struct option option_table[] = {
      .otherwise = "0",
      .unit = "replicas",
      .max = 32767,
+     .reload = RELOAD_REFUSED,
      .meaning = "Replicas of that topic when the relay creates it; 0: three, or as many as there are brokers."},
     {.path = "/positions/accept_weak",
      .type = OPTION_BOOLEAN,
      IN_RELAY(OPTION_AS_BOOL, positions_accept_weak),
      .otherwise = "false",
+     .reload = RELOAD_REFUSED,
      .meaning =
          "Start although that topic has fewer than three replicas or min.insync.replicas below 2 on a cluster of "
          "three brokers or more: a lost broker can then lose messages."},
@@ -132,6 +153,8 @@ const struct option option_table[] = {
      IN_RELAY(OPTION_AS_TEXT, http_listen),
      .check = names_listen,
      .otherwise = "127.0.0.1:8090",
+     .pattern = LISTEN,
+     .reload = RELOAD_ANEW,
      .meaning = "Address and port of health, metrics and status; \"off\" for none."},
     {.path = "/health/format",
      .type = OPTION_WORD,
@@ -157,7 +180,6 @@ const struct option option_table[] = {
      IN_RELAY(OPTION_AS_INT32, log_level),
      .words = "debug|info|warn|error",
      .otherwise = "info",
-     .live = true,
      .meaning = "The least level that is logged."},
     {.path = "/on_failover",
      .type = OPTION_WORD,
@@ -221,6 +243,28 @@ bool option_inside(const char *path)
     return false;
 }
 
+const char *option_reload_name(enum option_reload reload)
+{
+    static const char *const names[] = {"at once", "by new connections", "no, by a restart"};
+    return names[reload];
+}
+
+static void offer(void *suggest, const char *name) { suggest_offer(suggest, name); }
+
+bool option_key_is_secret(const char *key)
+{
+    static const char *const parts[] = {"pass", "pwd", "secret", "token", "credential", "key.pem", "dsn", "conninfo"};
+    for (size_t i = 0; i < COUNT_OF(parts); i++)
+        if (strcasestr(key, parts[i]))
+            return true;
+    struct suggest suggest = {.word = key};
+    for (size_t i = 0; i < option_count; i++)
+        if (option_table[i].secret)
+            suggest_offer(&suggest, option_table[i].path + 1);
+    kafka_property_names(KAFKA_NAMES_SECRET, offer, &suggest);
+    return suggest.best != NULL || kafka_property_is_secret(key);
+}
+
 static void number_format(const struct option *option, int64_t value, char text[UNITS_TEXT_SIZE])
 {
     if (option->type == OPTION_DURATION)
@@ -275,8 +319,7 @@ void option_environment(const struct option *option, char *text, size_t size)
     text[length] = '\0';
 }
 
-/* Words wrapped at 78 columns, each line behind six spaces. */
-static void wrap(FILE *out, const char *text)
+void option_wrap(FILE *out, const char *text)
 {
     size_t column = 0;
     while (*text) {
@@ -298,7 +341,7 @@ static void wrap(FILE *out, const char *text)
 static void help_text(FILE *out, const struct option *option, const char *values, const char *variable)
 {
     fprintf(out, "%s\n", option->path);
-    wrap(out, option->meaning);
+    option_wrap(out, option->meaning);
     fprintf(out, "      values: %s", values);
     if (option->later)
         fprintf(out, " (not available in this version: %s)", option->later);
@@ -306,8 +349,7 @@ static void help_text(FILE *out, const struct option *option, const char *values
         fprintf(out, "; default: %s", option->otherwise);
     if (option->required)
         fprintf(out, "; required");
-    if (option->live)
-        fprintf(out, "; applied by a reload (SIGHUP)");
+    fprintf(out, "\n      reload (SIGHUP): %s", option_reload_name(option->reload));
     fprintf(out, "\n      environment: %s, %s_FILE\n\n", variable, variable);
 }
 
@@ -329,13 +371,15 @@ static void help_markdown(FILE *out, const struct option *option, const char *va
     }
     fprintf(out, " | %s | ", option->required ? "required" : option->otherwise ? option->otherwise : "");
     cell(out, option->meaning);
-    fprintf(out, "%s | `%s` |\n", option->live ? " Applied by a reload." : "", variable);
+    fprintf(out, " | %s | `%s` |\n", option_reload_name(option->reload), variable);
 }
 
 void option_help(FILE *out, bool markdown)
 {
     if (markdown)
-        fputs("| option | values | default | meaning | environment |\n|---|---|---|---|---|\n", out);
+        fputs(
+            "| option | values | default | meaning | applied by a reload | environment |\n|---|---|---|---|---|---|\n",
+            out);
     for (size_t i = 0; i < option_count; i++) {
         char values[128], variable[128];
         if (option_table[i].type == OPTION_IGNORED || (markdown && option_table[i].type == OPTION_REFUSED))

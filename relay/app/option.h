@@ -14,6 +14,11 @@
 
 #include "base/error.h"
 
+/* Shapes of names as regular expressions (ECMA 262), as names.c has them. */
+#define OPTION_KAFKA_PATTERN  "^[a-zA-Z0-9._-]{1,249}$"
+#define OPTION_TOPIC_PATTERN  "^(?!\\.{1,2}$)(?!__)[a-zA-Z0-9._-]{1,249}$"
+#define OPTION_OUTBOX_PATTERN "^[a-z][a-z0-9_]{0,39}$"
+
 enum option_type {
     OPTION_TEXT,
     OPTION_BOOLEAN,
@@ -37,6 +42,13 @@ enum option_store {
     OPTION_AS_TOPICS
 };
 
+/* What a reload (SIGHUP) does with a change. */
+enum option_reload {
+    RELOAD_AT_ONCE,
+    RELOAD_ANEW,    /* the connections that use it are made anew */
+    RELOAD_REFUSED, /* the whole reload is refused: it needs a restart [L5] */
+};
+
 struct option {
     const char *path;
     enum option_type type;
@@ -48,8 +60,9 @@ struct option {
     const char *words;     /* OPTION_WORD: "wait|poison" */
     const char *later;     /* OPTION_WORD: words that are known but not available in this version */
     bool (*check)(const char *value, struct error *error); /* OPTION_TEXT: its shape; the text says what it must be */
+    const char *pattern; /* the same as far as a regular expression (ECMA 262) can say it */
     bool required;
-    bool live;   /* a reload (SIGHUP) applies it */
+    enum option_reload reload;
     bool secret; /* may hold a password: never shown */
     const char *meaning;
 };
@@ -74,6 +87,15 @@ void option_values(const struct option *option, char *text, size_t size);
 
 /* The option's environment variable: BOXRELAY_OUTBOX_<NAME>_RETENTION. */
 void option_environment(const struct option *option, char *text, size_t size);
+
+/* "at once", "new connections", "no, restart": what a reload does with a change. */
+const char *option_reload_name(enum option_reload reload);
+
+/* May values of this key hold a password? Knows misspelt names of secrets too, for what is shown of a wrong file. */
+bool option_key_is_secret(const char *key);
+
+/* Words wrapped at 78 columns, each line behind six spaces. */
+void option_wrap(FILE *out, const char *text);
 
 /* The whole table for people; with `markdown`, for the documentation. */
 void option_help(FILE *out, bool markdown);

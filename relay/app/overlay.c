@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "interpolate.h"
 #include "option.h"
 #include "suggest.h"
 #include "text.h"
@@ -80,24 +81,31 @@ static void warn_unknown(const char *name, struct problems *warnings)
     if (known_elsewhere(name))
         return;
     for (size_t i = 0; i < option_count; i++) {
+        if (option_table[i].type == OPTION_IGNORED || option_table[i].type == OPTION_REFUSED)
+            continue;
         option_environment(&option_table[i], variable, sizeof variable);
         suggest_offer(&suggest, variable);
         if (suggest.best == variable)
             suggest.best = memcpy(best, variable, strlen(variable) + 1);
     }
-    problems_add(warnings, (struct where){.source = "environment"}, "%s is no option of boxrelay%s%s%s", name,
-                 best[0] ? ", did you mean " : "", best, best[0] ? "?" : "; it is ignored");
+    struct where where = {.source = "environment"};
+    if (best[0])
+        problems_suggest(warnings, where, best, "%s is no option of boxrelay", name);
+    else
+        problems_add(warnings, where, "%s is no option of boxrelay; it is ignored", name);
 }
 
 static void put_from_file(struct document *document, const char *pointer, const char *path, const char *source,
                           struct problems *problems)
 {
     char why[256];
-    char *value = document_read_file(path, DOCUMENT_INCLUDED_BYTES_MAX, why);
-    if (value)
+    char *value = interpolate_read_file(path, INTERPOLATE_FILE_BYTES_MAX, why);
+    if (value) {
         document_put(document, pointer, value, source, problems);
-    else
-        problems_add(problems, (struct where){.source = source}, "%s: cannot read %s: %s", pointer, path, why);
+    } else {
+        problems_add(problems, (struct where){.source = source, .pointer = pointer}, "cannot read %s: %s", path, why);
+        document_fail(document, pointer);
+    }
     free(value);
 }
 
@@ -120,8 +128,8 @@ static void put_variable(struct document *document, const char *const *environme
     if (!pointer)
         warn_unknown(name, warnings);
     else if (file && is_set(environment, base))
-        problems_add(problems, (struct where){.source = source}, "%s: %s is set too; set only one of them", pointer,
-                     base);
+        problems_add(problems, (struct where){.source = source, .pointer = pointer},
+                     "%s is set too; set only one of them", base);
     else if (file)
         put_from_file(document, pointer, value, source, problems);
     else

@@ -1,5 +1,7 @@
 #include "settings.h"
 
+#include <assert.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,17 +27,31 @@ struct outbox_stream_options *settings_outbox(struct settings *settings, const c
 static struct settings *new_settings(void)
 {
     struct settings *settings = text_memory(1, sizeof *settings);
+    settings->users = 1;
     settings->kafka = kafka_settings_new();
     settings->outbox_on = true;
     settings_read_defaults("/", settings);
     return settings;
 }
 
+struct settings *settings_share(struct settings *settings)
+{
+    size_t before = atomic_fetch_add(&settings->users, 1);
+    assert(before >= 1);
+    return settings;
+}
+
 void settings_free(struct settings **settings)
 {
     struct settings *old = *settings;
-    if (!old)
+    *settings = NULL;
+    if (!old || atomic_fetch_sub(&old->users, 1) > 1)
         return;
+    for (size_t i = 0; i < old->origin_count; i++) {
+        free(old->origins[i].pointer);
+        free(old->origins[i].source);
+    }
+    free(old->origins);
     for (size_t i = 0; i < old->property_count; i++) {
         free(old->properties[i].name);
         free(old->properties[i].value);
@@ -52,7 +68,14 @@ void settings_free(struct settings **settings)
     free(old->positions_topic);
     free(old->http_listen);
     free(old);
-    *settings = NULL;
+}
+
+const struct settings_origin *settings_origin(const struct settings *settings, const char *pointer)
+{
+    for (size_t i = settings->origin_count; i > 0; i--)
+        if (strcmp(settings->origins[i - 1].pointer, pointer) == 0)
+            return &settings->origins[i - 1];
+    return NULL;
 }
 
 const char *settings_bootstrap(const struct settings *settings)
@@ -67,26 +90,37 @@ const char *settings_bootstrap(const struct settings *settings)
 /* Is it in the document, right or wrong? Then what is wrong with it was said already. */
 static bool written(const struct document *document, const char *key)
 {
-    return json_object_get(document->root, key) != NULL;
+    char pointer[64];
+    snprintf(pointer, sizeof pointer, "/%s", key);
+    return json_object_get(document->root, key) || document_failed(document, pointer);
+}
+
+static bool has_brokers(const struct document *document)
+{
+    const json_t *kafka = json_object_get(document->root, "kafka");
+    return json_object_get(kafka, "bootstrap.servers") || json_object_get(kafka, "metadata.broker.list") ||
+           document_failed(document, "/kafka/bootstrap.servers");
 }
 
 static void require(const struct settings_source *source, const struct document *document,
                     const struct settings *settings, struct problems *problems)
 {
     struct where where = document_where(document, "", false);
+    bool all = source->need == SETTINGS_NEED_ALL;
     size_t before = problems->count;
-    if (source->need == SETTINGS_NEED_ALL && !settings->name && !written(document, "name"))
-        problems_add(problems, where, "/name: missing; the relay's name, as \"orders\"");
+    where.pointer = "/name";
+    if (all && !settings->name && !written(document, "name"))
+        problems_add(problems, where, "missing; the relay's name, as \"orders\"");
+    where.pointer = "/postgres";
     if (source->need >= SETTINGS_NEED_POSTGRES && !settings->postgres && !written(document, "postgres"))
-        problems_add(problems, where, "/postgres: missing; a connection string, as \"host=localhost dbname=orders\"");
-    const json_t *kafka = json_object_get(document->root, "kafka");
-    if (source->need == SETTINGS_NEED_ALL && !json_object_get(kafka, "bootstrap.servers") &&
-        !json_object_get(kafka, "metadata.broker.list"))
-        problems_add(problems, document_where(document, "/kafka", false),
-                     "/kafka/bootstrap.servers: missing; the brokers, as \"localhost:9092\"");
-    if (source->need == SETTINGS_NEED_ALL && !settings->outbox_on)
+        problems_add(problems, where, "missing; a connection string, as \"host=localhost dbname=orders\"");
+    if (all && !has_brokers(document))
+        problems_add(problems, document_where(document, "/kafka/bootstrap.servers", false),
+                     "missing; the brokers, as \"localhost:9092\"");
+    if (all && !settings->outbox_on)
         problems_add(problems, document_where(document, "/outbox", false),
-                     "/outbox: {} turns the outbox off, and this version has nothing else to run; leave it out");
+                     "{} turns the outbox off, and this version has nothing else to run; leave it out");
+    where.pointer = NULL;
     if (!document->file && problems->count > before)
         problems_add(problems, where,
                      "no file was read: give one with --config FILE or BOXRELAY_CONFIG, or set all "
@@ -145,51 +179,108 @@ static bool same_field(const struct option *option, const void *a, const void *b
     }
 }
 
-static bool same_kafka(const struct settings *a, const struct settings *b)
+/* Who hears of changes. */
+struct listener {
+    settings_changed *changed;
+    void *opaque;
+};
+
+static void tell(const struct listener *listener, const struct option *option, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+
+static void tell(const struct listener *listener, const struct option *option, const char *format, ...)
 {
-    if (a->property_count != b->property_count)
-        return false;
-    for (size_t i = 0; i < a->property_count; i++)
-        if (a->properties[i].scope != b->properties[i].scope ||
-            !same_text(a->properties[i].name, b->properties[i].name) ||
-            !same_text(a->properties[i].value, b->properties[i].value))
-            return false;
-    return true;
+    char path[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(path, sizeof path, format, arguments);
+    va_end(arguments);
+    listener->changed(listener->opaque, option, path);
 }
 
-static bool same_outbox(const struct outbox_stream_options *a, const struct outbox_stream_options *b)
+static const struct option *property_option(enum kafka_scope scope)
 {
-    if (strcmp(a->name, b->name) != 0 || a->topic_count != b->topic_count)
-        return false;
-    for (size_t i = 0; i < a->topic_count; i++)
-        if (!same_text(a->topics[i], b->topics[i]))
-            return false;
-    for (size_t i = 0; i < option_count; i++)
-        if (text_starts(option_table[i].path, "/outbox/") && !same_field(&option_table[i], a, b))
-            return false;
-    return true;
+    return option_find(scope == KAFKA_PRODUCER   ? "/kafka/producer/*"
+                       : scope == KAFKA_CONSUMER ? "/kafka/consumer/*"
+                                                 : "/kafka/*");
 }
 
-static bool same_outboxes(const struct settings *a, const struct settings *b)
+const struct settings_property *settings_property(const struct settings *settings, enum kafka_scope scope,
+                                                  const char *name)
 {
-    if (a->outbox_on != b->outbox_on || a->outbox_count != b->outbox_count)
-        return false;
-    for (size_t i = 0; i < a->outbox_count; i++)
-        if (!same_outbox(&a->outboxes[i], &b->outboxes[i]))
-            return false;
-    return true;
+    for (size_t i = settings->property_count; i > 0; i--) {
+        const struct settings_property *property = &settings->properties[i - 1];
+        if (property->scope == scope && strcmp(property->name, name) == 0)
+            return property;
+    }
+    return NULL;
 }
 
-void settings_compare(const struct settings *a, const struct settings *b,
-                      void (*changed)(void *opaque, const char *path, bool live), void *opaque)
+/* What `a` has and `b` has not, or (`values`) has otherwise. */
+static void compare_properties(const struct settings *a, const struct settings *b, bool values,
+                               const struct listener *listener)
 {
+    for (size_t i = 0; i < a->property_count; i++) {
+        const struct settings_property *left = &a->properties[i];
+        const struct settings_property *right = settings_property(b, left->scope, left->name);
+        const struct option *option = property_option(left->scope);
+        if (!right || (values && strcmp(left->value, right->value) != 0))
+            tell(listener, option, "%.*s%s", (int)strlen(option->path) - 1, option->path, left->name);
+    }
+}
+
+static bool same_topics(const struct outbox_stream_options *a, const struct outbox_stream_options *b)
+{
+    bool same = a->topic_count == b->topic_count;
+    for (size_t i = 0; same && i < a->topic_count; i++)
+        same = strcmp(a->topics[i], b->topics[i]) == 0;
+    return same;
+}
+
+static void compare_outbox(const struct outbox_stream_options *a, const struct outbox_stream_options *b,
+                           const struct listener *listener)
+{
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option *option = &option_table[i];
+        if (!text_starts(option->path, "/outbox/"))
+            continue;
+        bool same = option->store == OPTION_AS_TOPICS ? same_topics(a, b) : same_field(option, a, b);
+        if (!same)
+            tell(listener, option, "/outbox/%s/%s", a->name, strrchr(option->path, '/') + 1);
+    }
+}
+
+static const struct outbox_stream_options *find_outbox(const struct settings *settings, const char *name)
+{
+    for (size_t i = 0; i < settings->outbox_count; i++)
+        if (strcmp(settings->outboxes[i].name, name) == 0)
+            return &settings->outboxes[i];
+    return NULL;
+}
+
+/* An outbox without an entry has the defaults. */
+static void compare_outboxes(const struct settings *a, const struct settings *b, const struct listener *listener)
+{
+    struct outbox_stream_options defaults = {0};
+    settings_read_defaults("/outbox/*", &defaults);
+    for (size_t i = 0; i < a->outbox_count; i++) {
+        const struct outbox_stream_options *other = find_outbox(b, a->outboxes[i].name);
+        compare_outbox(&a->outboxes[i], other ? other : &defaults, listener);
+    }
+    for (size_t i = 0; i < b->outbox_count; i++)
+        if (!find_outbox(a, b->outboxes[i].name))
+            compare_outbox(&b->outboxes[i], &defaults, listener);
+}
+
+void settings_compare(const struct settings *a, const struct settings *b, settings_changed *changed, void *opaque)
+{
+    const struct listener listener = {changed, opaque};
     for (size_t i = 0; i < option_count; i++)
         if (!strchr(option_table[i].path, '*') && !same_field(&option_table[i], a, b))
-            changed(opaque, option_table[i].path, option_table[i].live);
-    if (!same_kafka(a, b))
-        changed(opaque, "/kafka", false);
-    if (!same_outboxes(a, b))
-        changed(opaque, "/outbox", false);
+            changed(opaque, &option_table[i], option_table[i].path);
+    compare_properties(a, b, true, &listener);
+    compare_properties(b, a, false, &listener);
+    compare_outboxes(a, b, &listener);
 }
 
 void settings_service(const struct settings *settings, struct outbox_service_options *service)

@@ -1,10 +1,11 @@
 /*
  * The configuration, read once: defaults < file < environment < flags. Immutable after settings_load; a reload loads
- * another one and compares. Thread: any once loaded.
+ * another one and compares. Shared by those who use it, gone with the last. Thread: any once loaded.
  */
 #ifndef APP_SETTINGS_H
 #define APP_SETTINGS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,7 +22,14 @@ struct settings_property {
     char *name, *value;
 };
 
+/* Where a value was written; line 0: not in a file's text ("environment BOXRELAY_NAME", "--set /name"). */
+struct settings_origin {
+    char *pointer, *source;
+    int line, column;
+};
+
 struct settings {
+    atomic_size_t users;
     char *name, *instance_id, *postgres; /* instance_id may be NULL */
     char *positions_topic;
     int32_t positions_replication_factor;
@@ -35,6 +43,8 @@ struct settings {
     bool outbox_on; /* false: "outbox": {} */
     size_t outbox_count;
     struct outbox_stream_options outboxes[OUTBOX_STREAMS_MAX];
+    size_t origin_count;
+    struct settings_origin *origins; /* of everything that was written, in the order in which it was read */
 };
 
 /* What a command cannot do without; the rest may be missing, but what is there has to be right. */
@@ -54,11 +64,22 @@ struct settings_source {
  */
 MUST_CHECK bool settings_load(const struct settings_source *source, struct settings **out, struct problems *problems,
                               struct problems *warnings);
+/* One more user, who has to free it too. */
+struct settings *settings_share(struct settings *settings);
+
+/* Lets go; sets NULL. */
 void settings_free(struct settings **settings);
 
-/* Calls changed() for each option whose value differs, and for "/kafka" and "/outbox" as wholes. */
-void settings_compare(const struct settings *a, const struct settings *b,
-                      void (*changed)(void *opaque, const char *path, bool live), void *opaque);
+/* Where the value of `pointer` was written; NULL: nowhere, it is the default. */
+const struct settings_origin *settings_origin(const struct settings *settings, const char *pointer);
+
+/* As it was written in this scope; NULL: it was not. */
+const struct settings_property *settings_property(const struct settings *settings, enum kafka_scope scope,
+                                                  const char *name);
+
+/* Calls changed() for each value that differs, with its path: "/outbox/main/retention", "/kafka/linger.ms". */
+typedef void settings_changed(void *opaque, const struct option *option, const char *path);
+void settings_compare(const struct settings *a, const struct settings *b, settings_changed *changed, void *opaque);
 
 /* bootstrap.servers as configured; "" when it is missing. */
 const char *settings_bootstrap(const struct settings *settings);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "inbox/inbox.h"
+#include "kafka/properties.h"
 #include "names.h"
 #include "suggest.h"
 #include "text.h"
@@ -146,8 +147,8 @@ static void refuse_word(struct reader *reader, const struct option *option, cons
     size_t index;
     struct where where = where_of(reader, at->pointer);
     if (option->later && text_word_of(option->later, word, &index)) {
-        problems_add(reader->problems, where, "%s: \"%s\" is not available in this version; use \"%s\"", at->pointer,
-                     word, option->words);
+        problems_add(reader->problems, where, "\"%s\" is not available in this version; use \"%s\"", word,
+                     option->words);
         return;
     }
     char *words = text_copy(option->words);
@@ -155,11 +156,9 @@ static void refuse_word(struct reader *reader, const struct option *option, cons
     for (char *save, *one = strtok_r(words, "|", &save); one; one = strtok_r(NULL, "|", &save))
         suggest_offer(&suggest, one);
     if (suggest.best)
-        problems_add(reader->problems, where, "%s: unknown value \"%.64s\", did you mean \"%s\"?", at->pointer, word,
-                     suggest.best);
+        problems_suggest(reader->problems, where, suggest.best, "unknown value \"%.64s\"", word);
     else
-        problems_add(reader->problems, where, "%s: unknown value \"%.64s\", has to be one of %s", at->pointer, word,
-                     option->words);
+        problems_add(reader->problems, where, "unknown value \"%.64s\", has to be one of %s", word, option->words);
     free(words);
 }
 
@@ -172,15 +171,14 @@ static void read_number(struct reader *reader, const struct option *option, cons
         if (option->type == OPTION_WORD)
             refuse_word(reader, option, at, text);
         else
-            problems_add(reader->problems, where_of(reader, at->pointer), "%s: %s, not \"%.64s\"", at->pointer,
-                         expected(option), text);
+            problems_add(reader->problems, where_of(reader, at->pointer), "%s, not \"%.64s\"", expected(option), text);
         return;
     }
     bool ranged = option->type != OPTION_WORD && option->type != OPTION_BOOLEAN;
     if (ranged && (number < option->min || number > option->max)) {
         option_values(option, values, sizeof values);
-        problems_add(reader->problems, where_of(reader, at->pointer), "%s: %.32s is out of range, allowed is %s",
-                     at->pointer, text, values);
+        problems_add(reader->problems, where_of(reader, at->pointer), "%.32s is out of range, allowed is %s", text,
+                     values);
         return;
     }
     store_number(option, base, number);
@@ -191,12 +189,12 @@ static void read_scalar(struct reader *reader, const struct option *option, cons
     struct error error;
     char *text = scalar_text(at->value);
     if (!text || (option->type == OPTION_TEXT && !json_is_string(at->value)))
-        problems_add(reader->problems, where_of(reader, at->pointer), "%s: %s, not %s", at->pointer, expected(option),
+        problems_add(reader->problems, where_of(reader, at->pointer), "%s, not %s", expected(option),
                      kind_of(at->value));
     else if (option->type != OPTION_TEXT)
         read_number(reader, option, at, text, base);
     else if (option->check && !option->check(text, &error))
-        problems_add(reader->problems, where_of(reader, at->pointer), "%s: %s", at->pointer, error.text);
+        problems_add(reader->problems, where_of(reader, at->pointer), "%s", error.text);
     else
         store_text(option, base, text);
     free(text);
@@ -229,8 +227,8 @@ static void read_topics(struct reader *reader, const struct option *option, cons
     size_t count = json_array_size(list);
     if (count == 0 || count > SETTINGS_TOPICS_MAX) {
         problems_add(reader->problems, where_of(reader, at->pointer),
-                     "%s: has to be a list of 1 to %d topic names and ^regexes; leave it out to allow all topics",
-                     at->pointer, SETTINGS_TOPICS_MAX);
+                     "has to be a list of 1 to %d topic names and ^regexes; leave it out to allow all topics",
+                     SETTINGS_TOPICS_MAX);
         json_decref(list);
         return;
     }
@@ -242,13 +240,48 @@ static void read_topics(struct reader *reader, const struct option *option, cons
         if (topic && names_topic_pattern(topic, &error))
             continue;
         char *pointer = text_printf("%s/%zu", at->pointer, i);
-        problems_add(reader->problems, where_of(reader, pointer), "%s: %s", pointer,
-                     topic ? error.text : "has to be a topic's name or a ^regex in quotes");
+        if (!document_failed(reader->document, pointer))
+            problems_add(reader->problems, where_of(reader, pointer), "%s",
+                         topic ? error.text : "has to be a topic's name or a ^regex in quotes");
         free(pointer);
     }
     json_decref(list);
     outbox->topics = (const char *const *)topics;
     outbox->topic_count = count;
+}
+
+/* A suggestion that keeps its own copy of what is best: the library's names live only while they are offered. */
+struct nearest {
+    struct suggest suggest;
+    char best[SUGGEST_WORD_MAX + 1];
+};
+
+static void offer(void *opaque, const char *name)
+{
+    struct nearest *nearest = opaque;
+    suggest_offer(&nearest->suggest, name);
+    if (nearest->suggest.best == name) {
+        snprintf(nearest->best, sizeof nearest->best, "%s", name);
+        nearest->suggest.best = nearest->best;
+    }
+}
+
+/* Of a misspelt name, the right one, as the library lists them. */
+static void refuse_property(struct reader *reader, const struct spotted *at, const char *name,
+                            const struct error *error)
+{
+    struct where where = document_where(reader->document, at->pointer, strcmp(error->code, "INVALID_PROPERTY") != 0);
+    struct nearest nearest = {.suggest = {.word = name}};
+    bool unknown = strcmp(error->code, "UNKNOWN_PROPERTY") == 0;
+    if (unknown)
+        kafka_property_names(KAFKA_NAMES_ALL, offer, &nearest);
+    if (nearest.suggest.best)
+        problems_suggest(reader->problems, where, nearest.best, "librdkafka has no such property");
+    else if (unknown)
+        problems_add(reader->problems, where, "librdkafka %s has no such property; its CONFIGURATION.md lists them",
+                     kafka_library_version());
+    else
+        problems_add(reader->problems, where, "%s%s%s", error->text, error->hint[0] ? "; " : "", error->hint);
 }
 
 static void read_property(struct reader *reader, const struct option *option, const struct spotted *at)
@@ -262,14 +295,11 @@ static void read_property(struct reader *reader, const struct option *option, co
     char *value = scalar_text(at->value);
     struct where where = where_of(reader, at->pointer);
     if (!value)
-        problems_add(reader->problems, where, "%s: a librdkafka property has to be a text, a number or true or false",
-                     at->pointer);
+        problems_add(reader->problems, where, "a librdkafka property has to be a text, a number or true or false");
     else if (settings->property_count == SETTINGS_PROPERTIES_MAX)
-        problems_add(reader->problems, where, "%s: more than %d Kafka properties", at->pointer,
-                     SETTINGS_PROPERTIES_MAX);
+        problems_add(reader->problems, where, "more than %d Kafka properties", SETTINGS_PROPERTIES_MAX);
     else if (kafka_settings_add(settings->kafka, scope, name, value, &error) != ERROR_NONE)
-        problems_add(reader->problems, where, "%s: %s%s%s", at->pointer, error.text, error.hint[0] ? "; " : "",
-                     error.hint);
+        refuse_property(reader, at, name, &error);
     else
         settings->properties[settings->property_count++] =
             (struct settings_property){scope, text_copy(name), text_copy(value)};
@@ -281,13 +311,23 @@ static void refuse_option(struct reader *reader, const struct spotted *at)
     struct error error;
     struct where where = document_where(reader->document, at->pointer, true);
     if (strcmp(at->pointer, "/inbox") == 0 && inbox_unavailable(&error) != ERROR_NONE)
-        problems_add(reader->problems, where, "%s: %s; %s", at->pointer, error.text, error.hint);
+        problems_add(reader->problems, where, "%s; %s", error.text, error.hint);
     else
-        problems_add(reader->problems, where, "%s: not available in this version; remove it", at->pointer);
+        problems_add(reader->problems, where, "not available in this version; remove it");
+}
+
+static void note_origin(struct settings *settings, struct where where)
+{
+    settings->origins = text_memory_again(settings->origins, settings->origin_count + 1, sizeof *settings->origins);
+    settings->origins[settings->origin_count++] =
+        (struct settings_origin){text_copy(where.pointer), text_copy(where.source), where.line, where.column};
 }
 
 static void read_option(struct reader *reader, const struct option *option, const struct spotted *at)
 {
+    if (document_failed(reader->document, at->pointer))
+        return;
+    note_origin(reader->settings, where_of(reader, at->pointer));
     void *base = reader->outbox ? (void *)reader->outbox : reader->settings;
     switch (option->type) {
     case OPTION_TOPICS:
@@ -306,32 +346,27 @@ static void read_option(struct reader *reader, const struct option *option, cons
     }
 }
 
-/* The nearest of the names that may stand beside `key`, in `copy`; NULL: none is near. */
-static const char *nearest(const char *pointer, const char *key, char copy[SUGGEST_WORD_MAX + 1])
+/* Offers the names that may stand beside `pointer`. */
+static void offer_neighbours(const char *pointer, struct nearest *nearest)
 {
-    struct suggest suggest = {.word = key};
     char *parent = text_copy_n(pointer, (size_t)(strrchr(pointer, '/') - pointer));
     for (size_t i = 0; i < option_count; i++) {
         char word[SUGGEST_WORD_MAX + 1];
-        if (!option_child(&option_table[i], parent, word, sizeof word) || word[0] == '*')
-            continue;
-        suggest_offer(&suggest, word);
-        if (suggest.best == word)
-            suggest.best = memcpy(copy, word, strlen(word) + 1);
+        if (option_child(&option_table[i], parent, word, sizeof word) && word[0] != '*')
+            offer(nearest, word);
     }
     free(parent);
-    return suggest.best;
 }
 
 static void refuse_unknown(struct reader *reader, const char *pointer, const char *key)
 {
-    char copy[SUGGEST_WORD_MAX + 1];
+    struct nearest nearest = {.suggest = {.word = key}};
     struct where where = document_where(reader->document, pointer, true);
-    const char *best = nearest(pointer, key, copy);
-    if (best)
-        problems_add(reader->problems, where, "%s: unknown key, did you mean \"%s\"?", pointer, best);
+    offer_neighbours(pointer, &nearest);
+    if (nearest.suggest.best)
+        problems_suggest(reader->problems, where, nearest.best, "unknown key");
     else
-        problems_add(reader->problems, where, "%s: unknown key; boxrelay help options lists them", pointer);
+        problems_add(reader->problems, where, "unknown key; boxrelay help options lists them");
 }
 
 static void read_object(struct reader *reader, const struct spotted *at);
@@ -341,14 +376,14 @@ static void read_outbox(struct reader *reader, const struct spotted *at, const c
     struct error error;
     struct where where = document_where(reader->document, at->pointer, true);
     if (!names_outbox(name, &error)) {
-        problems_add(reader->problems, where, "%s: %s", at->pointer, error.text);
+        problems_add(reader->problems, where, "%s", error.text);
         return;
     }
     reader->outbox = settings_outbox(reader->settings, name);
     if (reader->outbox)
         read_object(reader, at);
     else
-        problems_add(reader->problems, where, "%s: more than %d outboxes", at->pointer, OUTBOX_STREAMS_MAX);
+        problems_add(reader->problems, where, "more than %d outboxes", OUTBOX_STREAMS_MAX);
     reader->outbox = NULL;
 }
 
@@ -360,8 +395,8 @@ static void read_member(struct reader *reader, const struct spotted *at, const c
     else if (!option_inside(at->pointer))
         refuse_unknown(reader, at->pointer, key);
     else if (!json_is_object(at->value))
-        problems_add(reader->problems, where_of(reader, at->pointer), "%s: has to be an object { ... }, not %s",
-                     at->pointer, kind_of(at->value));
+        problems_add(reader->problems, where_of(reader, at->pointer), "has to be an object { ... }, not %s",
+                     kind_of(at->value));
     else if (text_starts(at->pointer, "/outbox/"))
         read_outbox(reader, at, key);
     else

@@ -9,6 +9,10 @@
 
 enum { UNITS_TEXT_SIZE = 32 };
 
+/* The units as alternatives of a regular expression. */
+#define UNITS_DURATIONS "ms|s|m|h|d"
+#define UNITS_SIZES     "B|KiB|MiB|GiB|kB|KB|MB|GB"
+
 /* A whole number and ms, s, m, h or d; no unit is no duration. False: not one, or beyond int64_t. */
 MUST_CHECK bool units_duration_parse(const char *text, int64_t *ms);
 void units_duration_format(int64_t ms, char text[UNITS_TEXT_SIZE]);

@@ -83,6 +83,10 @@ enum error_class kafka_settings_add(struct kafka_settings *settings, enum kafka_
     const char *reason = conf_owned_reason(name);
     if (reason)
         return error_set(error, ERROR_CONFIG, "OWNED_PROPERTY", "\"%s\" is set by the relay itself: %s", name, reason);
+    if (scope != KAFKA_ALL && (strcmp(name, "bootstrap.servers") == 0 || strcmp(name, "metadata.broker.list") == 0))
+        return error_set(error, ERROR_CONFIG, "OWNED_PROPERTY",
+                         "\"%s\" is one for all clients: rows and position go into one cluster; write it under kafka",
+                         name);
     enum error_class class = try_property(name, value, error);
     if (class != ERROR_NONE)
         return class;
@@ -105,22 +109,27 @@ enum error_class settings_apply(const struct kafka_settings *settings, enum kafk
     return class;
 }
 
-bool kafka_property_is_secret(const char *name)
+/* The next of the scope's settings from *at on; NULL: there is none. */
+static const struct setting *next_setting(const struct kafka_settings *settings, enum kafka_scope scope, size_t *at)
 {
-    static const char *const secrets[] = {
-        "sasl.password",
-        "sasl.oauthbearer.config",
-        "sasl.oauthbearer.client.secret",
-        "ssl.key.password",
-        "ssl.key.pem",
-        "ssl_key",
-        "ssl.keystore.password",
-        "sasl.jaas.config",
-    };
-    for (size_t i = 0; i < COUNT_OF(secrets); i++)
-        if (strcmp(secrets[i], name) == 0)
-            return true;
-    return strstr(name, "password") || strstr(name, "secret");
+    while (*at < settings->count) {
+        const struct setting *setting = &settings->items[(*at)++];
+        if (setting->scope == KAFKA_ALL || setting->scope == scope)
+            return setting;
+    }
+    return NULL;
+}
+
+bool kafka_settings_same(const struct kafka_settings *a, const struct kafka_settings *b, enum kafka_scope scope)
+{
+    for (size_t i = 0, k = 0;;) {
+        const struct setting *left = next_setting(a, scope, &i), *right = next_setting(b, scope, &k);
+        if (!left || !right)
+            return left == right;
+        if (left->scope != right->scope || strcmp(left->name, right->name) != 0 ||
+            strcmp(left->value, right->value) != 0)
+            return false;
+    }
 }
 
 const char *kafka_library_version(void) { return rd_kafka_version_str(); }

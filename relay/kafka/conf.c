@@ -6,6 +6,7 @@
 
 #include "kafka/group.h"
 #include "kafka/producer.h"
+#include "kafka/properties.h"
 
 /* Below the user's: better than the library's for us, but a matter of taste. */
 static const struct {
@@ -49,12 +50,16 @@ static const struct {
     {CONF_READER | CONF_GROUP, "enable.auto.commit", "false", "offsets are kept where the data is"},
     {0, "auto.commit.enable", NULL, "offsets are kept where the data is"},
     {CONF_READER | CONF_GROUP, "enable.auto.offset.store", "false", "offsets are kept where the data is"},
+    {0, "offset.store.method", NULL, "offsets are kept where the data is"},
     {0, "enable.partition.eof", NULL, "the end of a partition is no fact to rely on"},
     {CONF_READER, "check.crcs", "true", "damaged records must not be stored"},
     {0, "group.id", NULL, "it is made from the relay's name"},
     {0, "group.instance.id", NULL, "it is the option instance_id"},
     {0, "group.protocol", NULL, "leadership rests on the classic protocol's timing"},
     {0, "group.remote.assignor", NULL, "leadership rests on the classic protocol's timing"},
+    {0, "group.protocol.type", NULL, "all instances must agree on it"},
+    {0, "max.poll.interval.ms", NULL, "a slow broker must not cost the leadership"},
+    {0, "test.mock.num.brokers", NULL, "a cluster that is not there keeps nothing"},
     {CONF_GROUP, "partition.assignment.strategy", "range", "all instances must agree on it"},
     {CONF_GROUP, "session.timeout.ms", TEXT(6000), "it decides how soon another instance takes over"},
     {CONF_GROUP, "heartbeat.interval.ms", TEXT(500), "it decides how soon another instance takes over"},
@@ -72,6 +77,22 @@ const char *conf_owned_reason(const char *name)
         if (strcmp(owned[i].name, name) == 0)
             return owned[i].reason;
     return NULL;
+}
+
+bool conf_default(size_t index, const char **name, const char **value, bool *of_producers)
+{
+    if (index >= COUNT_OF(defaults))
+        return false;
+    *name = defaults[index].name;
+    *value = defaults[index].value;
+    *of_producers = defaults[index].kinds == CONF_PRODUCER;
+    return true;
+}
+
+void conf_owned_names(void (*offer)(void *opaque, const char *name), void *opaque)
+{
+    for (size_t i = 0; i < COUNT_OF(owned); i++)
+        offer(opaque, owned[i].name);
 }
 
 enum error_class conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct error *error)

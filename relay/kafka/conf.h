@@ -24,6 +24,12 @@ enum conf_kind {
 /* The reason why users may not set a property; NULL when they may. */
 const char *conf_owned_reason(const char *name);
 
+/* The default of ours at `index`; false beyond the last. */
+bool conf_default(size_t index, const char **name, const char **value, bool *of_producers);
+
+/* Calls offer() with each name that conf_owned_reason knows. */
+void conf_owned_names(void (*offer)(void *opaque, const char *name), void *opaque);
+
 /* Our defaults, then the user's properties for all clients, then those for the kind, then what the protocol owns. */
 MUST_CHECK enum error_class conf_make(const struct kafka_settings *settings, enum conf_kind kind, const char *client_id,
                                       rd_kafka_conf_t **out, struct error *error);

@@ -15,6 +15,7 @@ enum { STOP_LOOK_NS = 5000000 };
 
 struct leadership {
     struct outbox_service *service;
+    struct configuration *configuration; /* what the member joined with */
     struct group *group;
     int32_t partitions_made; /* the positions topic has at least so many */
     uint32_t attempt;
@@ -34,7 +35,7 @@ static bool has(const int32_t *partitions, size_t count, int32_t partition)
 
 static void note_lost(const struct outbox_service *service, const struct worker *worker)
 {
-    if (!service->stopping)
+    if (!service->stopping && !service->leaving)
         log_info("the stream was given to another instance", LOG_STR("stream", worker->stream.name));
 }
 
@@ -82,14 +83,14 @@ static void report(struct leadership *leadership, const struct error *error)
 
 static enum error_class ensure_topic(struct leadership *leadership, int32_t partitions, struct error *error)
 {
-    struct outbox_service *service = leadership->service;
+    const struct outbox_service_options *configured = &leadership->configuration->options;
     const struct positions_options options = {
-        .settings = service->options.kafka,
-        .topic = service->options.positions_topic,
+        .settings = configured->kafka,
+        .topic = configured->positions_topic,
         .partitions = partitions,
-        .replication_factor = service->options.positions_replication_factor,
-        .accept_weak = service->options.positions_accept_weak,
-        .stop = &service->kafka_stop,
+        .replication_factor = configured->positions_replication_factor,
+        .accept_weak = configured->positions_accept_weak,
+        .stop = &leadership->service->kafka_stop,
     };
     if (positions_ensure(&options, &leadership->warned, error))
         return error->class;
@@ -99,15 +100,15 @@ static enum error_class ensure_topic(struct leadership *leadership, int32_t part
 
 static enum error_class join(struct leadership *leadership, struct error *error)
 {
-    struct outbox_service *service = leadership->service;
+    const struct outbox_service_options *configured = &leadership->configuration->options;
     const struct group_options options = {
-        .settings = service->options.kafka,
+        .settings = configured->kafka,
         .group_id = leadership->group_id,
-        .instance_id = service->options.instance_id,
+        .instance_id = configured->instance_id,
         .client_id = leadership->client_id,
-        .topic = service->options.positions_topic,
+        .topic = configured->positions_topic,
         .changed = changed,
-        .opaque = service,
+        .opaque = leadership->service,
     };
     return group_open(&options, &leadership->group, error);
 }
@@ -117,8 +118,27 @@ static void leave(struct leadership *leadership)
     struct outbox_service *service = leadership->service;
     if (!leadership->group)
         return;
+    service->leaving = true;
     group_close(&leadership->group);
     changed(service, GROUP_ASSIGNED, NULL, 0);
+    service->leaving = false;
+}
+
+/* A reload: the member that others would make leaves, and joins again as that one. Else it keeps what it borrows. */
+static void take_configuration(struct leadership *leadership)
+{
+    struct configuration *fresh = service_configuration(leadership->service, leadership->configuration);
+    if (!fresh)
+        return;
+    if (!leadership->configuration || !configuration_same_group(leadership->configuration, fresh)) {
+        leave(leadership);
+        leadership->partitions_made = 0;
+        leadership->attempt = 0;
+        struct configuration *old = leadership->configuration;
+        leadership->configuration = fresh;
+        fresh = old;
+    }
+    configuration_drop(&fresh);
 }
 
 /* One round: topic, membership, poll. Returns how long to wait after it. */
@@ -172,9 +192,12 @@ void *leadership_run(void *opaque)
 {
     struct outbox_service *service = opaque;
     struct leadership leadership = {.service = service};
-    snprintf(leadership.group_id, sizeof leadership.group_id, "boxrelay.%s.outbox", service->options.name);
-    snprintf(leadership.client_id, sizeof leadership.client_id, "boxrelay-%s", service->options.name);
+    take_configuration(&leadership);
+    const char *name = leadership.configuration->options.name;
+    snprintf(leadership.group_id, sizeof leadership.group_id, "boxrelay.%s.outbox", name);
+    snprintf(leadership.client_id, sizeof leadership.client_id, "boxrelay-%s", name);
     while (!service->stopping || !workers_ended(service)) {
+        take_configuration(&leadership);
         int32_t partitions = wanted(service);
         int64_t wait_ms = LEADERSHIP_POLL_MS;
         if (partitions == 0 || (service->stopping && !leadership.group))
@@ -189,6 +212,7 @@ void *leadership_run(void *opaque)
             nanosleep(&(struct timespec){.tv_nsec = STOP_LOOK_NS}, NULL);
     }
     leave(&leadership);
+    configuration_drop(&leadership.configuration);
     service->leadership_ended = true;
     return NULL;
 }

@@ -3,6 +3,7 @@
  * and the cleaning of those that this instance leads.
  * Until identity and schema are right this instance does not join the group [L2].
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,10 +18,12 @@
 
 struct registry {
     struct outbox_service *service;
+    struct configuration *configuration;
     struct session *session;
     char application_name[160];
     uint32_t attempt;
     int64_t lost_ms;      /* since when PostgreSQL does not answer; 0: it does */
+    int64_t look_at_ms;   /* when the next look is due */
     int64_t states_at_ms; /* when state rows are due */
     bool states_open;     /* their transaction */
     struct log_said said;
@@ -31,7 +34,7 @@ struct registry {
 static enum error_class connect(struct registry *registry, struct error *error)
 {
     struct outbox_service *service = registry->service;
-    const struct session_options options = {.conninfo = service->options.conninfo,
+    const struct session_options options = {.conninfo = registry->configuration->options.conninfo,
                                             .application_name = registry->application_name,
                                             .stop = &service->session_stop};
     if (!registry->session && session_open(&options, &registry->session, error))
@@ -62,7 +65,7 @@ static enum error_class check_identity(struct registry *registry, struct error *
     struct database_identity identity;
     if (session_identity(registry->session, &identity, error))
         return error->class;
-    return catalog_claim(registry->session, registry->service->options.name, error);
+    return catalog_claim(registry->session, registry->configuration->options.name, error);
 }
 
 /* Lock held. */
@@ -82,24 +85,97 @@ static bool is_assigned(const struct outbox_service *service, int32_t partition)
     return false;
 }
 
-static void add_stream(struct outbox_service *service, const struct catalog_stream *stream)
+/* A worker by the newest options, in place of the one that has ended, if there was one. */
+static struct worker *start_worker(struct registry *registry, const struct catalog_stream *stream,
+                                   struct worker *before)
 {
     struct error error;
     struct worker *worker;
-    if (worker_start(&service->options, stream, &service->incarnation, &worker, &error)) {
+    if (worker_start(registry->configuration, stream, &registry->service->incarnation, before, &worker, &error)) {
         log_error(error.text, LOG_STR("stream", stream->name), LOG_STR("hint", error.hint));
-        return;
+        return NULL;
     }
-    log_info("stream found", LOG_STR("stream", stream->name), LOG_INT("partition", stream->partition));
     if (stream->paused)
         worker_send(worker, PUBLISHER_PAUSE);
-    pthread_mutex_lock(&service->lock);
-    struct service_stream *slot = &service->streams[service->stream_count++];
-    *slot = (struct service_stream){.stream = *stream, .worker = worker};
-    slot->leads = is_assigned(service, stream->partition);
+    return worker;
+}
+
+/* Tells a new worker what the others know already. Lock held. */
+static void seat(struct outbox_service *service, struct service_stream *slot, struct worker *worker)
+{
+    slot->worker = worker;
+    slot->renewed = false;
+    slot->leads = is_assigned(service, slot->stream.partition);
     if (slot->leads)
         worker_send(worker, PUBLISHER_LEAD);
+    if (service->stopping)
+        worker_request_stop(worker, service->session_stop.level == SESSION_STOP_NOW);
+}
+
+static void add_stream(struct registry *registry, const struct catalog_stream *stream)
+{
+    struct outbox_service *service = registry->service;
+    struct worker *worker = start_worker(registry, stream, NULL);
+    if (!worker)
+        return;
+    log_info("stream found", LOG_STR("stream", stream->name), LOG_INT("partition", stream->partition));
+    pthread_mutex_lock(&service->lock);
+    struct service_stream *slot = &service->streams[service->stream_count++];
+    *slot = (struct service_stream){.stream = *stream};
+    seat(service, slot, worker);
     pthread_mutex_unlock(&service->lock);
+}
+
+/* A reload's options: who works by others ends after its batch [L1]; the connection is made anew if it is another. */
+static void take_configuration(struct registry *registry)
+{
+    struct outbox_service *service = registry->service;
+    struct configuration *fresh = service_configuration(service, registry->configuration);
+    if (!fresh)
+        return;
+    if (strcmp(registry->configuration->options.conninfo, fresh->options.conninfo) != 0)
+        session_close(&registry->session);
+    configuration_drop(&registry->configuration);
+    registry->configuration = fresh;
+    registry->attempt = 0;
+    registry->look_at_ms = 0;
+    for (size_t i = 0; i < service->stream_count; i++) {
+        struct service_stream *slot = &service->streams[i];
+        slot->renewed = !configuration_same_stream(slot->worker->configuration, fresh, slot->stream.short_name);
+        if (slot->renewed)
+            worker_request_stop(slot->worker, false);
+    }
+}
+
+static void renew(struct registry *registry, struct service_stream *slot)
+{
+    struct outbox_service *service = registry->service;
+    struct worker *ended = slot->worker;
+    struct worker *worker = start_worker(registry, &slot->stream, ended);
+    if (!worker)
+        return;
+    pthread_mutex_lock(&service->lock);
+    seat(service, slot, worker);
+    pthread_mutex_unlock(&service->lock);
+    worker_free(&ended);
+    log_info("stream goes on with its new options", LOG_STR("stream", slot->stream.name));
+}
+
+/* Are workers still ending? */
+static bool renew_workers(struct registry *registry)
+{
+    struct outbox_service *service = registry->service;
+    bool ending = false;
+    for (size_t i = 0; i < service->stream_count; i++) {
+        struct service_stream *slot = &service->streams[i];
+        if (!slot->renewed)
+            continue;
+        if (slot->worker->ended)
+            renew(registry, slot);
+        else
+            ending = true;
+    }
+    return ending;
 }
 
 /* An operator paused, resumed or rebased: the worker looks again. */
@@ -151,7 +227,7 @@ static enum error_class look_at_streams(struct registry *registry, struct error 
             tell_change(slot, stream);
         pthread_mutex_unlock(&service->lock);
         if (!slot && service->stream_count < OUTBOX_STREAMS_MAX)
-            add_stream(service, stream);
+            add_stream(registry, stream);
         if (stream->partition >= partitions)
             partitions = stream->partition + 1;
     }
@@ -351,6 +427,31 @@ static int64_t next_look_ms(struct registry *registry, enum error_class class)
     return service->drain_asked && !service->drain_done ? REGISTRY_DRAIN_LOOK_MS : REGISTRY_LOOK_MS;
 }
 
+static void look_now(struct registry *registry)
+{
+    struct error error = {.class = ERROR_NONE};
+    enum error_class class = look(registry, &error);
+    bool connected = registry->session != NULL;
+    if (class)
+        session_close(&registry->session);
+    note_look(registry, &error, connected);
+    registry->look_at_ms = clock_monotonic_ms() + next_look_ms(registry, class);
+}
+
+/* One round. Workers that end for a reload are waited for in short steps; else whatever wakes us is worth a look. */
+static void look_and_wait(struct registry *registry)
+{
+    struct outbox_service *service = registry->service;
+    take_configuration(registry);
+    bool ending = renew_workers(registry);
+    if (!ending || clock_monotonic_ms() >= registry->look_at_ms)
+        look_now(registry);
+    pthread_mutex_lock(&service->lock);
+    if (service->configuration == registry->configuration)
+        service_wait(service, ending ? clock_monotonic_ms() + REGISTRY_RENEW_MS : registry->look_at_ms);
+    pthread_mutex_unlock(&service->lock);
+}
+
 void *registry_run(void *opaque)
 {
     struct outbox_service *service = opaque;
@@ -360,20 +461,14 @@ void *registry_run(void *opaque)
     if (!registry || !registry->position)
         abort(); /* no memory for the first kilobytes: nothing can work */
     registry->service = service;
+    registry->configuration = service_configuration(service, NULL);
+    assert(registry->configuration);
     snprintf(registry->application_name, sizeof registry->application_name, "boxrelay/%s/registry",
-             service->options.name);
-    while (!service->stopping) {
-        struct error error = {.class = ERROR_NONE};
-        enum error_class class = look(registry, &error);
-        bool connected = registry->session != NULL;
-        if (class)
-            session_close(&registry->session);
-        note_look(registry, &error, connected);
-        pthread_mutex_lock(&service->lock);
-        service_wait(service, clock_monotonic_ms() + next_look_ms(registry, class));
-        pthread_mutex_unlock(&service->lock);
-    }
+             registry->configuration->options.name);
+    while (!service->stopping)
+        look_and_wait(registry);
     session_close(&registry->session);
+    configuration_drop(&registry->configuration);
     free(registry->position);
     free(registry);
     service->registry_ended = true;

@@ -27,6 +27,15 @@ void service_wait(struct outbox_service *service, int64_t until_ms)
         pthread_cond_timedwait(&service->changed, &service->lock, &until);
 }
 
+struct configuration *service_configuration(struct outbox_service *service, const struct configuration *mine)
+{
+    pthread_mutex_lock(&service->lock);
+    struct configuration *newest = service->configuration;
+    struct configuration *fresh = newest == mine ? NULL : configuration_share(newest);
+    pthread_mutex_unlock(&service->lock);
+    return fresh;
+}
+
 static bool init(struct outbox_service *service)
 {
     pthread_condattr_t attributes;
@@ -47,6 +56,7 @@ static void release(struct outbox_service *service)
     pthread_cond_destroy(&service->changed);
     pthread_mutex_destroy(&service->lock);
     free(service->drain_from);
+    configuration_drop(&service->configuration);
     service->magic = 0;
     free(service);
 }
@@ -58,11 +68,12 @@ enum error_class outbox_service_start(const struct outbox_service_options *optio
     *out = NULL;
     if (!service)
         return error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for the outbox service");
-    service->options = *options;
+    service->configuration = configuration_new(options);
     const char *warning = kafka_scram_warning(options->kafka);
     if (warning)
         log_warn(warning);
-    if (!init(service) || pthread_create(&service->registry, NULL, registry_run, service) != 0)
+    if (!init(service) || !service->configuration ||
+        pthread_create(&service->registry, NULL, registry_run, service) != 0)
         goto fail;
     if (pthread_create(&service->leadership, NULL, leadership_run, service) != 0) {
         outbox_service_request_stop(service, true);
@@ -72,8 +83,31 @@ enum error_class outbox_service_start(const struct outbox_service_options *optio
     *out = service;
     return ERROR_NONE;
 fail:
+    if (service->configuration)
+        service->configuration->options.unused = NULL; /* the caller keeps what was lent */
     release(service);
     return error_set(error, ERROR_RETRY, "NO_THREAD", "no memory or thread for the outbox service");
+}
+
+enum error_class outbox_service_reconfigure(struct outbox_service *service,
+                                            const struct outbox_service_options *options, struct error *error)
+{
+    assert(service->magic == SERVICE_MAGIC);
+    struct configuration *fresh = configuration_new(options);
+    if (!fresh)
+        return error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for the new configuration");
+    const char *warning = kafka_scram_warning(options->kafka);
+    if (warning)
+        log_warn(warning);
+    pthread_mutex_lock(&service->lock);
+    struct configuration *old = service->configuration;
+    assert(strcmp(old->options.name, options->name) == 0);
+    assert(strcmp(old->options.positions_topic, options->positions_topic) == 0);
+    service->configuration = fresh;
+    pthread_cond_broadcast(&service->changed);
+    pthread_mutex_unlock(&service->lock);
+    configuration_drop(&old);
+    return ERROR_NONE;
 }
 
 void outbox_service_request_stop(struct outbox_service *service, bool now)

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "cleanup.h"
+#include "configuration.h"
 #include "outbox/service.h"
 #include "worker.h"
 
@@ -19,6 +20,7 @@ enum {
     REGISTRY_STATE_MS = 5000,      /* between state rows, when something changed */
     REGISTRY_STATE_MS_MAX = 15000, /* when nothing did: relay.status takes an older row for a dead relay */
     REGISTRY_PENDING_MAX = 10000,  /* rows counted as pending */
+    REGISTRY_RENEW_MS = 5,         /* between looks at workers that end for a reload */
     REGISTRY_LEAVE_MS = 6000,      /* PostgreSQL away for so long: leave the group [L2] */
     SERVICE_PARTITIONS_MAX = 4096, /* assigned at once */
     LEADERSHIP_POLL_MS = 200,
@@ -29,6 +31,7 @@ struct service_stream {
     struct catalog_stream stream;
     struct worker *worker;
     bool leads;           /* the group's last word */
+    bool renewed;         /* its options changed: a worker with the new ones follows when this one has ended */
     uint64_t rows_before; /* at the last look, for the rate */
     int64_t rows_at_ms;
     struct state_row { /* what relay.status shows already, and since when */
@@ -43,16 +46,17 @@ struct service_stream {
 
 struct outbox_service {
     unsigned magic;
-    struct outbox_service_options options;
     struct uuid incarnation;
     struct session_stop session_stop;
     struct kafka_stop kafka_stop;
     atomic_bool stopping;
     pthread_t registry, leadership;
     atomic_bool registry_ended, leadership_ended;
+    bool leaving; /* the group, of our own will; the leadership's */
 
     pthread_mutex_t lock;
     pthread_cond_t changed;
+    struct configuration *configuration; /* the newest; threads take it up between their rounds */
     struct outbox_service_view view;
     size_t stream_count;
     struct service_stream streams[OUTBOX_STREAMS_MAX];
@@ -69,6 +73,9 @@ struct outbox_service {
 /* Their threads' functions. */
 void *registry_run(void *service);
 void *leadership_run(void *service);
+
+/* The newest configuration, shared, if it is another than `mine`; else NULL. */
+struct configuration *service_configuration(struct outbox_service *service, const struct configuration *mine);
 
 /* Waits until `until_ms` (monotonic), woken by a change or a stop. Lock held. */
 void service_wait(struct outbox_service *service, int64_t until_ms);

@@ -26,6 +26,17 @@ void view_fini(struct view *view)
     pthread_mutex_destroy(&view->lock);
 }
 
+void view_carry_on(struct view *view, struct view *before)
+{
+    const struct outbox_stream_view fresh = view->stream;
+    view_copy(before, &view->stream);
+    memcpy(view->stream.state, fresh.state, sizeof view->stream.state);
+    view->stream.leader = view->stream.paused = false;
+    view->stream.last_error = fresh.last_error;
+    view->stream.state_since_ms = fresh.state_since_ms;
+    view->stream.progress_ms = fresh.progress_ms;
+}
+
 void view_state(struct view *view, const char *state, bool leader, bool paused, bool drained)
 {
     pthread_mutex_lock(&view->lock);

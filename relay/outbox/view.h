@@ -19,6 +19,9 @@ struct view {
 MUST_CHECK bool view_init(struct view *view, const char *stream);
 void view_fini(struct view *view);
 
+/* Goes on counting where the view of an ended worker of the stream stopped. Before the new worker's thread begins. */
+void view_carry_on(struct view *view, struct view *before);
+
 void view_state(struct view *view, const char *state, bool leader, bool paused, bool drained);
 void view_error(struct view *view, const struct error *error);
 void view_recreated(struct view *view, enum error_class class, bool end_txn);

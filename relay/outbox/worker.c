@@ -240,14 +240,6 @@ static void *run(void *opaque)
     return NULL;
 }
 
-static void copy_options(struct worker *worker)
-{
-    outbox_stream_defaults(&worker->options);
-    for (size_t i = 0; i < worker->service->stream_count; i++)
-        if (strcmp(worker->service->streams[i].name, worker->stream.short_name) == 0)
-            worker->options = worker->service->streams[i];
-}
-
 static void make_names(struct worker *worker)
 {
     char host[64] = "?";
@@ -284,25 +276,28 @@ static void release(struct worker *worker)
     free(worker->last_full);
     free(worker->until);
     free(worker->text);
+    configuration_drop(&worker->configuration);
     view_fini(&worker->view);
     mailbox_fini(&worker->mailbox);
     worker->magic = 0;
     free(worker);
 }
 
-enum error_class worker_start(const struct outbox_service_options *service, const struct catalog_stream *stream,
-                              const struct uuid *incarnation, struct worker **out, struct error *error)
+enum error_class worker_start(struct configuration *configuration, const struct catalog_stream *stream,
+                              const struct uuid *incarnation, struct worker *before, struct worker **out,
+                              struct error *error)
 {
     struct worker *worker = calloc(1, sizeof *worker);
     *out = NULL;
     if (!worker)
         return error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for a worker");
     worker->magic = WORKER_MAGIC;
-    worker->service = service;
+    worker->configuration = configuration_share(configuration);
+    worker->service = &configuration->options;
     worker->stream = *stream;
     worker->incarnation = *incarnation;
     worker->refused_seq = -1;
-    copy_options(worker);
+    configuration_stream(configuration, stream->short_name, &worker->options);
     make_names(worker);
     publisher_init(&worker->publisher);
     mailbox_init(&worker->mailbox);
@@ -311,6 +306,8 @@ enum error_class worker_start(const struct outbox_service_options *service, cons
         error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for a worker");
         goto fail;
     }
+    if (before)
+        view_carry_on(&worker->view, &before->view);
     if (allow_list_new(worker->options.topics, worker->options.topic_count, &worker->allowed, error) ||
         window_reader_new(stream->relation, &worker->reader, error))
         goto fail;

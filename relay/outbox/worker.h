@@ -13,6 +13,7 @@
 
 #include "allow.h"
 #include "base/log.h"
+#include "configuration.h"
 #include "core/publisher.h"
 #include "core/start.h"
 #include "kafka/positions.h"
@@ -42,7 +43,8 @@ struct worker_row {
 
 struct worker {
     unsigned magic;
-    const struct outbox_service_options *service;
+    struct configuration *configuration;          /* what it was started with, to its end */
+    const struct outbox_service_options *service; /* in it */
     struct outbox_stream_options options;
     struct catalog_stream stream; /* as registered; name, uuid, partition and relation never change */
     struct uuid incarnation;      /* of this process */
@@ -106,10 +108,11 @@ struct worker {
     struct log_said said;     /* failures since the last success */
 };
 
-/* CONFIG for an allow-list that does not compile. */
-MUST_CHECK enum error_class worker_start(const struct outbox_service_options *service,
-                                         const struct catalog_stream *stream, const struct uuid *incarnation,
-                                         struct worker **out, struct error *error);
+/* `before`: the ended worker whose place it takes and whose counters it carries on; NULL: the stream's first. CONFIG
+ * for an allow-list that does not compile. */
+MUST_CHECK enum error_class worker_start(struct configuration *configuration, const struct catalog_stream *stream,
+                                         const struct uuid *incarnation, struct worker *before, struct worker **out,
+                                         struct error *error);
 
 /* Thread: any. */
 void worker_send(struct worker *worker, enum publisher_command command);

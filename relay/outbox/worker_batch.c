@@ -11,21 +11,24 @@
 #include "record.h"
 #include "worker.h"
 
-enum { ROW_BYTES_UNKNOWN = 1024 };
+enum { ROW_BYTES_UNKNOWN = 1024, PAUSE_SLICE_MS = 50 };
 
-/* Waits of a few milliseconds that pace the stream; commands are looked at when they are over. */
-static void pause_until(int64_t until_ms)
+/* Waits that pace the stream; a stop ends them soon, other commands are looked at when they are over. */
+static void pause_until(const struct worker *worker, int64_t until_ms)
 {
-    int64_t left = until_ms - clock_monotonic_ms();
-    if (left <= 0)
-        return;
-    struct timespec time = {.tv_sec = left / 1000, .tv_nsec = left % 1000 * 1000000};
-    nanosleep(&time, NULL);
+    while (!worker->kafka_stop.requested) {
+        int64_t left = until_ms - clock_monotonic_ms();
+        if (left <= 0)
+            return;
+        if (left > PAUSE_SLICE_MS)
+            left = PAUSE_SLICE_MS;
+        nanosleep(&(struct timespec){.tv_nsec = left * 1000000}, NULL);
+    }
 }
 
 enum error_class worker_poll(struct worker *worker, bool *changed)
 {
-    pause_until(worker->committed_ms + worker->options.commit_interval_ms);
+    pause_until(worker, worker->committed_ms + worker->options.commit_interval_ms);
 #ifdef BOXRELAY_FAULTS
     if (fault_planted("poll_by_sequence"))
         return window_planted_sequence_moved(worker->session, worker->reader, changed, &worker->error);
@@ -138,7 +141,7 @@ static enum error_class send_row(struct worker *worker, struct record_maker *mak
     if (record_make(maker, row, record, &worker->error) || check_row(worker, record))
         return worker->error.class;
     if (!worker->transaction_open) {
-        pause_until(worker->committed_ms + WORKER_PRODUCE_GAP_MS); /* [K13] */
+        pause_until(worker, worker->committed_ms + WORKER_PRODUCE_GAP_MS); /* [K13] */
         if (producer_begin(worker->producer, clock_monotonic_ms() + PRODUCER_BATCH_MS_MAX, &worker->error))
             return worker->error.class;
         worker->transaction_open = true;

@@ -1,6 +1,9 @@
 #include "pg/conninfo.h"
 
 #include <libpq-fe.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* libpq quotes the text it stumbled over, which may be a piece of a password; its words for an unknown option name
@@ -13,6 +16,42 @@ static const char *mask(char *message)
     if (quoted)
         memcpy(quoted, "...", sizeof "..."); /* conninfo_check leaves room for it */
     return message;
+}
+
+/* A value as it has to be written behind "=". */
+static void add_value(FILE *out, const char *value)
+{
+    bool bare = *value && !strpbrk(value, " \t\n'\\");
+    if (!bare)
+        fputc('\'', out);
+    for (; *value; value++)
+        fprintf(out, strchr("'\\", *value) ? "\\%c" : "%c", *value);
+    if (!bare)
+        fputc('\'', out);
+}
+
+char *conninfo_show(const char *conninfo)
+{
+    char *text = NULL;
+    size_t size;
+    PQconninfoOption *parsed = PQconninfoParse(conninfo, NULL);
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        abort();
+    bool first = true;
+    for (const PQconninfoOption *option = parsed; option && option->keyword; option++) {
+        if (!option->val)
+            continue;
+        fprintf(out, "%s%s=", first ? "" : " ", option->keyword);
+        if (strchr(option->dispchar, '*')) /* libpq-fe.h: a password, to be hidden */
+            fputs("***", out);
+        else
+            add_value(out, option->val);
+        first = false;
+    }
+    fclose(out);
+    PQconninfoFree(parsed);
+    return text;
 }
 
 enum error_class conninfo_check(const char *conninfo, struct error *error)

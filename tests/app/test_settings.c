@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "../../relay/app/excerpt.h"
+#include "../../relay/app/interpolate.h"
 #include "../../relay/app/option.h"
 #include "../../relay/app/settings.h"
 #include "../../relay/app/text.h"
@@ -45,11 +47,14 @@ struct loaded {
     char *problems, *warnings;
 };
 
+/* Without the lines of the file: test_excerpts has those. */
 static char *printed(struct problems *problems)
 {
     char *text;
     size_t size;
     FILE *out = open_memstream(&text, &size);
+    for (size_t i = 0; i < problems->count; i++)
+        excerpt_fini(&problems->items[i].excerpt);
     problems_print(problems, "", out);
     fclose(out);
     problems_fini(problems);
@@ -101,8 +106,8 @@ static const struct bad {
     {"{\n \"a\": 1,\n}",
      "c.json:3:1: not valid JSON: string or '}' expected (a comma too many before it, or a value without quotes?)\n"},
     {"{\"name\": secret}",
-     "c.json:1:15: not valid JSON: invalid token (a comma too many before it, or a value without quotes?)\n"},
-    {"{\"a\": 1 \"b\": 2}", "c.json:1:11: not valid JSON: '}' expected (a comma missing before it?)\n"},
+     "c.json:1:10: not valid JSON: invalid token (a comma too many before it, or a value without quotes?)\n"},
+    {"{\"a\": 1 \"b\": 2}", "c.json:1:9: not valid JSON: '}' expected (a comma missing before it?)\n"},
     {"{}", "c.json:1:1: /name: missing; the relay's name, as \"orders\"\n"
            "c.json:1:1: /postgres: missing; a connection string, as \"host=localhost dbname=orders\"\n"
            "c.json:1:1: /kafka/bootstrap.servers: missing; the brokers, as \"localhost:9092\"\n"},
@@ -137,10 +142,10 @@ static const struct bad {
      "c.json:1:75: /instance_id: has to be 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-', as Kafka's names are\n"},
     {"{\"name\":\"o\",\"postgres\":\"dbname=o\",\"kafka\":{\"bootstrap.servers\":\"b:1\",\n\"acks\": 1,\n\"no.such\": "
      "true,\n\"linger.ms\":[]}}",
-     "c.json:2:9: /kafka/acks: ..."},
+     "c.json:2:1: /kafka/acks: ..."},
     {"{\"name\":\"o\",\"postgres\":\"dbname=o\",\"kafka\":{\"bootstrap.servers\":\"b:1\",\n\"producer\": {\"no.such\": "
      "true}}}",
-     "c.json:2:25: /kafka/producer/no.such: ..."},
+     "c.json:2:14: /kafka/producer/no.such: ..."},
     {"{\"name\":\"o\",\"postgres\":\"dbname=o\",\"kafka\":{\"bootstrap.servers\":\"b:1\",\n\"consumer\": "
      "{\"linger.ms\": {}}}}",
      "c.json:2:27: /kafka/consumer/linger.ms: a librdkafka property has to be a text, a number or true or false\n"},
@@ -189,7 +194,7 @@ static const struct bad {
      "\"off\"\n"},
     {"{" COMPLETE ",\n\"instance_id\":\"${BOXRELAY_TEST_NOT_SET}\"}",
      "c.json:2:15: /instance_id: environment variable BOXRELAY_TEST_NOT_SET is not set; set it, or write "
-     "${BOXRELAY_TEST_NOT_SET:-default}\n..."},
+     "${BOXRELAY_TEST_NOT_SET:-default}\n"},
     {"{" COMPLETE ",\n\"$schema\":\"${file:/no/such}\"}",
      "c.json:2:11: /$schema: ${file:/no/such}: cannot read the file: No such file or directory\n"},
     {"{" COMPLETE ",\n\"$schema\":\"é${x\"}",
@@ -356,7 +361,7 @@ static void test_messages_about_variables(void **state)
     struct loaded loaded = load_with("{" COMPLETE "}", environment, sets, 3, SETTINGS_NEED_ALL);
     assert_string_equal(loaded.warnings,
                         "environment: BOXRELAY_NAMEE is no option of boxrelay, did you mean "
-                        "BOXRELAY_NAME?\n"
+                        "\"BOXRELAY_NAME\"?\n"
                         "environment: BOXRELAY_QQQQQQQQQQQQ is no option of boxrelay; it is ignored\n");
     static const char *const said[] = {
         "environment BOXRELAY_LOG_LEVEL: /log/level: unknown value \"loud\", has to be one of debug|info|warn|error\n",
@@ -371,10 +376,10 @@ static void test_messages_about_variables(void **state)
     unload(&loaded);
 }
 
-static void note_change(void *opaque, const char *path, bool live)
+static void note_change(void *opaque, const struct option *option, const char *path)
 {
-    struct text *out = opaque;
-    text_addf(out, "%s%s ", path, live ? "!" : "");
+    static const char marks[] = "!~-";
+    text_addf(opaque, "%s%c ", path, marks[option->reload]);
 }
 
 static void test_compare(void **state)
@@ -390,10 +395,229 @@ static void test_compare(void **state)
     settings_compare(load_good(&a), a.settings, note_change, &changed);
     assert_null(changed.bytes);
     settings_compare(a.settings, load_good(&b), note_change, &changed);
-    assert_string_equal(changed.bytes, "/name /instance_id /positions/topic /log/level! /kafka /outbox ");
+    assert_string_equal(changed.bytes, "/name- /instance_id~ /positions/topic- /log/level! "
+                                       "/kafka/bootstrap.servers~ /outbox/main/retention! ");
     text_fini(&changed);
     unload(&a);
     unload(&b);
+}
+
+/* The line with the place, as a terminal shows it: each is a file, where in it, the line and the column of the caret.
+ */
+static const struct {
+    const char *text;
+    int line, column;
+    bool valid;
+    const char *shown;
+    size_t caret;
+} excerpts[] = {
+    {"{ \"a\": 1 }", 1, 3, true, "{ \"a\": 1 }", 2},
+    {"{\n\t\t\"a\": 1 }", 2, 3, true, "  \"a\": 1 }", 2},
+    {"{\r\n \"a\": 1\r\n}", 2, 2, true, " \"a\": 1", 1},
+    {"{ \"\xc3\xa9\xc3\xa9\": 1, \"b\": 2 }", 1, 11, true, "{ \"\xc3\xa9\xc3\xa9\": 1, \"b\": 2 }", 10},
+    /* two columns wide, and none */
+    {"{ \"\xe6\x97\xa5\": 1, \"b\": 2 }", 1, 10, true, "{ \"\xe6\x97\xa5\": 1, \"b\": 2 }", 10},
+    {"{ \"e\xcc\x81\": 1, \"b\": 2 }", 1, 11, true, "{ \"e\xcc\x81\": 1, \"b\": 2 }", 9},
+    /* no escape sequence reaches the terminal; bytes that are no UTF-8 neither */
+    {"{ \"\x1b[31m\": \xff }", 1, 12, false, "{ \"?[31m\": ? }", 11},
+    /* behind the end, and beyond the text */
+    {"{ \"a\": 1", 1, 40, false, "{ \"a\": 1", 8},
+    {"{}", 2, 1, true, NULL, 0},
+    /* secrets: of the line, of the line above, misspelt, without quotes, broken, inside */
+    {"{ \"postgres\": \"password=x\", \"a\": 1 }", 1, 29, true, "{ \"postgres\": ***, \"a\": 1 }", 19},
+    {"{ \"sasl.password\":\n \"hunter2\", \"a\": 1 }", 2, 13, true, " ***, \"a\": 1 }", 6},
+    {"{ \"sasl.pasword\": \"hunter2\" }", 1, 3, true, "{ \"sasl.pasword\": *** }", 2},
+    {"{ postgres: password=hunter2 x, \"a\" }", 1, 3, false, "{ postgres: ***", 2},
+    {"{ \"postgres\": \"a\"hunter2\" }", 1, 20, false, "{ \"postgres\": ***", 14},
+    {"{ \"postgres\": \"a\\qhunter2\" }", 1, 18, false, "{ \"postgres\": ***", 14},
+    {"{ \"name\": \"postgres\", \"a\": 1 }", 1, 24, false, "{ \"name\": \"postgres\", \"a\": 1 }", 23},
+};
+
+static void test_excerpts(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(excerpts); i++) {
+        struct excerpt excerpt = excerpt_of(excerpts[i].text, excerpts[i].line, excerpts[i].column, excerpts[i].valid);
+        if (excerpts[i].shown)
+            assert_string_equal(excerpt.line, excerpts[i].shown);
+        else
+            assert_null(excerpt.line);
+        assert_int_equal(excerpt.caret, excerpts[i].caret);
+        excerpt_fini(&excerpt);
+    }
+}
+
+/* A line of 4000 columns, half of them wide: wherever the place is, the caret stands under it, within 106 columns. */
+static void test_long_lines_are_cut_around_the_place(void **state)
+{
+    (void)state;
+    struct text line;
+    text_init(&line, 1 << 16);
+    for (int i = 0; i < 1000; i++)
+        text_add(&line, "\xe6\x97\xa5\xe6\x9c\xac");
+    for (int place = 1; place < 2000; place += 7) {
+        char *marked = text_copy(line.bytes);
+        memcpy(marked + 3 * (place - 1), "\xe2\x96\xa0", 3); /* one column wide */
+        struct excerpt excerpt = excerpt_of(marked, 1, place, true);
+        const char *mark = strstr(excerpt.line, "\xe2\x96\xa0");
+        assert_non_null(mark);
+        size_t columns = 0;
+        for (const char *c = excerpt.line; c < mark; c++)
+            columns += *c == '.' ? 1 : ((unsigned char)*c & 0xc0) == 0xc0 ? 2 : 0;
+        assert_int_equal(columns, excerpt.caret);
+        assert_true(strlen(excerpt.line) < 3 * 106 && excerpt.caret <= EXCERPT_COLUMNS_MAX);
+        excerpt_fini(&excerpt);
+        free(marked);
+    }
+    text_fini(&line);
+}
+
+static void test_problems_as_data(void **state)
+{
+    (void)state;
+    struct problems problems = {0};
+    struct where where = {.source = "c.json", .line = 1, .column = 3, .text = "{ \"naem\": 1 }", .pointer = "/naem"};
+    problems_suggest(&problems, where, "name", "unknown key");
+    json_t *list = problems_json(&problems);
+    char *text = json_dumps(list, JSON_COMPACT | JSON_SORT_KEYS);
+    assert_string_equal(text, "[{\"caret\":2,\"column\":3,\"excerpt\":\"{ \\\"naem\\\": 1 }\",\"line\":1,"
+                              "\"pointer\":\"/naem\",\"source\":\"c.json\",\"suggestion\":\"name\","
+                              "\"text\":\"/naem: unknown key, did you mean \\\"name\\\"?\"}]");
+    free(text);
+    json_decref(list);
+    problems_fini(&problems);
+}
+
+/* ${...}: what becomes of it, or ("!") what is said. */
+static const char *const interpolations[][2] = {
+    {"", ""},
+    {"a$b$$c{}", "a$b$$c{}"},
+    {"${BOXRELAY_TEST_A}", "a"},
+    {"x${BOXRELAY_TEST_A}y${BOXRELAY_TEST_A}z", "xayaz"},
+    {"${BOXRELAY_TEST_EMPTY}", ""},
+    {"${BOXRELAY_TEST_EMPTY:-d}", "d"},
+    {"${BOXRELAY_TEST_NO:-}", ""},
+    {"${BOXRELAY_TEST_NO:-a:-b$}", "a:-b$"},
+    {"${BOXRELAY_TEST_NO:-${BOXRELAY_TEST_A}}", "a"},
+    {"${BOXRELAY_TEST_A:-${BOXRELAY_TEST_NO}}", "a"},
+    {"${BOXRELAY_TEST_NO:-${BOXRELAY_TEST_NO:-{d}}}", "{d}"},
+    {"$${BOXRELAY_TEST_A}", "${BOXRELAY_TEST_A}"},
+    {"$$${BOXRELAY_TEST_A}", "$${BOXRELAY_TEST_A}"},
+    {"${BOXRELAY_TEST_NO:-$${x}", "${x"},
+    {"${BOXRELAY_TEST_MARK}", "${BOXRELAY_TEST_A}"}, /* a value is not looked at again */
+    {"${file:secret}", "hunter2"},
+    {"${file:${BOXRELAY_TEST_NO:-secret}}", "hunter2"},
+    {"${file:lines}", "a\n\nb"},
+    {"${BOXRELAY_TEST_NO}", "!environment variable BOXRELAY_TEST_NO is not set; set it, or write "
+                            "${BOXRELAY_TEST_NO:-default}"},
+    {"${file:gone}", "!${file:gone}: cannot read the file: No such file or directory"},
+    {"${file:.}", "!${file:.}: cannot read the file: Is a directory"},
+    {"${a", "!\"${\" without \"}\"; write $${ for a literal ${"},
+    {"${a:-${b}", "!\"${\" without \"}\"; write $${ for a literal ${"},
+    {"${}", "!a \"${...}\" that is none of ${VAR}, ${VAR:-default}, ${file:PATH}; write $${ for a literal ${"},
+    {"${1a}", "!a \"${...}\" that is none of ..."},
+    {"${a b}", "!a \"${...}\" that is none of ..."},
+    {"${hunter2?}", "!a \"${...}\" that is none of ..."},
+    {"${a-b}", "!a \"${...}\" that is none of ..."},
+    {"${a:-${b:-${c:-${d:-${e:-${f:-${g:-${h:-${i:-x}}}}}}}}}", "!more than 8 \"${\" inside each other"},
+};
+
+static void test_interpolation(void **state)
+{
+    (void)state;
+    setenv("BOXRELAY_TEST_A", "a", 1);
+    setenv("BOXRELAY_TEST_EMPTY", "", 1);
+    setenv("BOXRELAY_TEST_MARK", "${BOXRELAY_TEST_A}", 1);
+    write_file("secret", "hunter2\r\n\n");
+    write_file("lines", "a\n\nb\n");
+    for (size_t i = 0; i < COUNT_OF(interpolations); i++) {
+        char why[512] = "";
+        const char *wanted = interpolations[i][1];
+        char *value = interpolate(interpolations[i][0], NULL, why);
+        if (wanted[0] != '!')
+            assert_string_equal(value, wanted);
+        else
+            assert_null(value);
+        if (wanted[0] == '!' && text_ends(wanted, "..."))
+            assert_memory_equal(why, wanted + 1, strlen(wanted) - 4);
+        else if (wanted[0] == '!')
+            assert_string_equal(why, wanted + 1);
+        assert_null(strstr(why, "hunter2"));
+        free(value);
+    }
+    unlink("lines");
+}
+
+/* A relative ${file:...} begins where the configuration is, not where the program was started. */
+static void test_files_beside_the_configuration(void **state)
+{
+    (void)state;
+    char why[512];
+    write_file("secret", "hunter2\n");
+    char *path = text_printf("%s/secret", folder), *here = getcwd(NULL, 0);
+    assert_int_equal(chdir("/"), 0);
+    char *value = interpolate("${file:secret}", folder, why);
+    assert_string_equal(value, "hunter2");
+    free(value);
+    assert_null(interpolate("${file:gone}", folder, why));
+    assert_non_null(strstr(why, folder)); /* says where it looked */
+    assert_int_equal(chdir(here), 0);
+    free(here);
+    free(path);
+}
+
+/* A value that cannot be had is one mistake, not two. */
+static void test_no_mistake_follows_from_another(void **state)
+{
+    (void)state;
+    const char *environment[] = {"BOXRELAY_NAME_FILE=/no/x", NULL};
+    struct loaded loaded =
+        load_with("{\"postgres\":\"${BOXRELAY_TEST_NO}\",\"kafka\":{\"bootstrap.servers\":\"${file:gone}\"}}",
+                  environment, NULL, 0, SETTINGS_NEED_ALL);
+    assert_string_equal(loaded.problems,
+                        "c.json:1:13: /postgres: environment variable BOXRELAY_TEST_NO is not set; set it, or write "
+                        "${BOXRELAY_TEST_NO:-default}\n"
+                        "c.json:1:64: /kafka/bootstrap.servers: ${file:gone}: cannot read the file: No such file or "
+                        "directory\n"
+                        "environment BOXRELAY_NAME_FILE: /name: cannot read /no/x: No such file or directory\n");
+    unload(&loaded);
+}
+
+static void test_origins(void **state)
+{
+    (void)state;
+    const char *environment[] = {"BOXRELAY_LOG_LEVEL=warn", NULL};
+    const char *sets[] = {"/log/format=json"};
+    struct loaded loaded = load_with("{" COMPLETE ",\n\"log\": {\"level\": \"info\", \"format\": \"text\"}}",
+                                     environment, sets, 1, SETTINGS_NEED_ALL);
+    const struct settings *settings = load_good(&loaded);
+    assert_string_equal(settings_origin(settings, "/log/level")->source, "environment BOXRELAY_LOG_LEVEL");
+    assert_string_equal(settings_origin(settings, "/log/format")->source, "--set /log/format");
+    const struct settings_origin *origin = settings_origin(settings, "/kafka/bootstrap.servers");
+    assert_string_equal(origin->source, "c.json");
+    assert_int_equal(origin->line, 1);
+    assert_null(settings_origin(settings, "/http/listen"));
+    unload(&loaded);
+}
+
+/* An option of outboxes that a reload would not see as changed would not be applied. */
+static void test_every_outbox_option_is_compared(void **state)
+{
+    (void)state;
+    static const char *const topics[] = {"a"};
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option *option = &option_table[i];
+        struct outbox_stream_options a = {0}, b = {0};
+        if (!text_starts(option->path, "/outbox/") || option->store == OPTION_NOWHERE)
+            continue;
+        assert_true(outbox_stream_same(&a, &b));
+        if (option->store == OPTION_AS_TOPICS)
+            b.topics = topics, b.topic_count = 1;
+        else
+            *((char *)&b + option->at) = 1;
+        if (outbox_stream_same(&a, &b))
+            fail_msg("outbox_stream_same does not look at %s", option->path);
+    }
 }
 
 /* The table is whole: each default can be read, words have places, every path has a variable that leads back to it. */
@@ -425,6 +649,14 @@ int main(void)
         cmocka_unit_test(test_messages_about_variables),
         cmocka_unit_test(test_compare),
         cmocka_unit_test(test_table),
+        cmocka_unit_test(test_every_outbox_option_is_compared),
+        cmocka_unit_test(test_origins),
+        cmocka_unit_test(test_no_mistake_follows_from_another),
+        cmocka_unit_test(test_files_beside_the_configuration),
+        cmocka_unit_test(test_interpolation),
+        cmocka_unit_test(test_problems_as_data),
+        cmocka_unit_test(test_long_lines_are_cut_around_the_place),
+        cmocka_unit_test(test_excerpts),
         cmocka_unit_test(test_many_problems_are_bounded),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

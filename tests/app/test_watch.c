@@ -36,7 +36,8 @@ static void test_news(void **state)
 
 static struct status_stream stream_of(const char *state)
 {
-    struct status_stream stream = {.pending = 3, .oldest_seconds = 90, .rows_per_second = 12.4};
+    struct status_stream stream = {
+        .pending = 3, .oldest_seconds = 90, .rows_per_second = 12.4, .size_bytes = 81920, .oldest_slot_seconds = 7300};
     snprintf(stream.stream, sizeof stream.stream, "outbox/main");
     snprintf(stream.state, sizeof stream.state, "%s", state);
     snprintf(stream.updated_at, sizeof stream.updated_at, "2026-01-02T03:04:05Z");
@@ -79,12 +80,14 @@ static void test_status_text(void **state)
     snprintf(streams[1].paused_reason, sizeof streams[1].paused_reason, "upgrade");
     streams[1].pending = -1;
     streams[1].oldest_seconds = -1;
+    streams[1].size_bytes = -1;
+    streams[1].oldest_slot_seconds = -1;
     FILE *out = open_memstream(&text, &size);
     status_text_print(streams, 2, out);
     fclose(out);
-    assert_string_equal(text, "STREAM        STATE    PENDING  OLDEST  ROWS/S  DEAD  PARKED  LEADER\n"
-                              "outbox/main   stopped        3   90.0s      12     0       0  -\n"
-                              "outbox/other  paused         -       -      12     0       0  -\n"
+    assert_string_equal(text, "STREAM        STATE    PENDING  OLDEST  ROWS/S  DEAD  PARKED   SIZE  KEPT  LEADER\n"
+                              "outbox/main   stopped        3   90.0s      12     0       0  80KiB  2.0h  -\n"
+                              "outbox/other  paused         -       -      12     0       0      -     -  -\n"
                               "\n"
                               "outbox/main: integrity: what happened [CODE]\n"
                               "  what to do: what helps\n"

@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <librdkafka/rdkafka.h>
 
 #include "kafka/client.h"
+#include "kafka/properties.h"
 
 static enum error_class try_one(const char *name, const char *value, struct error *error)
 {
@@ -82,8 +84,45 @@ static void never_shows_a_secret(void **state)
     assert_true(kafka_property_is_secret("ssl.key.pem"));
     assert_true(kafka_property_is_secret("ssl.keystore.password"));
     assert_true(kafka_property_is_secret("sasl.oauthbearer.client.secret"));
-    assert_false(kafka_property_is_secret("sasl.username"));
     assert_false(kafka_property_is_secret("bootstrap.servers"));
+}
+
+static int redacted;
+
+/* Every text that is not a file or a plug-in gets a value. */
+static void set_any(void *conf, const char *name)
+{
+    char why[512];
+    if (strncmp(name, "ssl", 3) == 0 || strncmp(name, "sasl", 4) == 0)
+        if (!strstr(name, "location") && !strstr(name, "engine") && !strstr(name, "method"))
+            (void)rd_kafka_conf_set(conf, name, "none", why, sizeof why);
+}
+
+static void note_redacted(const rd_kafka_t *handle, int level, const char *facility, const char *text)
+{
+    (void)handle, (void)level, (void)facility;
+    char name[128];
+    const char *begin = strstr(text, "]:   ");
+    if (!begin || !strstr(begin, " = [redacted]") || sscanf(begin + 2, "%127s", name) != 1)
+        return;
+    redacted++;
+    if (!kafka_property_is_secret(name))
+        fail_msg("librdkafka hides %s, we would show it", name);
+}
+
+/* The library marks its secrets, and shows which when it logs a configuration. */
+static void hides_what_the_library_hides(void **state)
+{
+    (void)state;
+    char why[512];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    kafka_property_names(KAFKA_NAMES_ALL, set_any, conf);
+    rd_kafka_conf_set(conf, "debug", "conf", why, sizeof why);
+    rd_kafka_conf_set_log_cb(conf, note_redacted);
+    rd_kafka_t *handle = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
+    assert_non_null(handle);
+    rd_kafka_destroy(handle);
+    assert_true(redacted >= 5);
 }
 
 static void warns_of_scram_with_old_libraries(void **state)
@@ -99,12 +138,48 @@ static void warns_of_scram_with_old_libraries(void **state)
     kafka_settings_free(&settings);
 }
 
+static void add(struct kafka_settings *settings, enum kafka_scope scope, const char *name, const char *value)
+{
+    struct error error;
+    assert_int_equal(kafka_settings_add(settings, scope, name, value, &error), ERROR_NONE);
+}
+
+static void compares_what_a_client_gets(void **state)
+{
+    (void)state;
+    struct kafka_settings *a = kafka_settings_new(), *b = kafka_settings_new();
+    assert_true(kafka_settings_same(a, b, KAFKA_ALL));
+    add(a, KAFKA_ALL, "bootstrap.servers", "b:1");
+    assert_false(kafka_settings_same(a, b, KAFKA_CONSUMER));
+    add(b, KAFKA_ALL, "bootstrap.servers", "b:1");
+    add(b, KAFKA_PRODUCER, "linger.ms", "7");
+    assert_true(kafka_settings_same(a, b, KAFKA_CONSUMER));
+    assert_false(kafka_settings_same(a, b, KAFKA_PRODUCER));
+    add(a, KAFKA_PRODUCER, "linger.ms", "8");
+    assert_false(kafka_settings_same(a, b, KAFKA_PRODUCER));
+    kafka_settings_free(&a);
+    kafka_settings_free(&b);
+}
+
+/* One cluster: a producer elsewhere would write positions where nobody reads them. */
+static void refuses_brokers_for_some_clients(void **state)
+{
+    (void)state;
+    struct error error;
+    struct kafka_settings *settings = kafka_settings_new();
+    assert_int_equal(kafka_settings_add(settings, KAFKA_PRODUCER, "bootstrap.servers", "b:1", &error), ERROR_CONFIG);
+    assert_string_equal(error.code, "OWNED_PROPERTY");
+    assert_int_equal(kafka_settings_add(settings, KAFKA_CONSUMER, "metadata.broker.list", "b:1", &error), ERROR_CONFIG);
+    kafka_settings_free(&settings);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_properties_of_the_library),   cmocka_unit_test(refuses_what_the_library_does_not_know),
         cmocka_unit_test(refuses_what_the_protocol_owns),    cmocka_unit_test(never_shows_a_secret),
-        cmocka_unit_test(warns_of_scram_with_old_libraries),
+        cmocka_unit_test(warns_of_scram_with_old_libraries), cmocka_unit_test(hides_what_the_library_hides),
+        cmocka_unit_test(compares_what_a_client_gets),       cmocka_unit_test(refuses_brokers_for_some_clients),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

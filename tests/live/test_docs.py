@@ -10,8 +10,8 @@ import pytest
 from live.relay import REPOSITORY, binary
 from servers.promtool import promtool
 
-README, HANDBOOK, OPERATIONS, DESIGN, WRITING = (REPOSITORY / name for name in (
-    "README.md", "docs/handbook.md", "docs/operations.md", "docs/design.md", "docs/writing.md"))
+README, HANDBOOK, OPERATIONS, DESIGN, WRITING, CONFIGURATION = (REPOSITORY / name for name in (
+    "README.md", "docs/handbook.md", "docs/operations.md", "docs/design.md", "docs/writing.md", "docs/configuration.md"))
 DUMP = '#include "core/publisher.h"\nint main(void) { publisher_table_dump(stdout); }\n'
 RULE = re.compile(r"\[([A-Z]\d+)(?:, ?([A-Z]\d+))*\]")
 
@@ -32,10 +32,11 @@ def sources(*folders, suffixes=(".c", ".h", ".py", ".sql", ".cmake", ".sh")):
 
 def blocks(path, language):
     """The fenced blocks of one language."""
-    return re.findall(rf"^ *```{language}\n(.*?)^ *```$", path.read_text(), re.M | re.S)
+    found = re.findall(r"^ *```(\w*)\n(.*?)^ *```$", path.read_text(), re.M | re.S)
+    return [text for name, text in found if name == language]
 
 
-@pytest.mark.parametrize("path", [README, HANDBOOK], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [README, HANDBOOK, CONFIGURATION], ids=lambda path: path.name)
 def test_configuration_examples_pass_check(path, tmp_path):
     found = blocks(path, "json")
     assert found, f"no configuration example in {path.name}"
@@ -47,11 +48,24 @@ def test_configuration_examples_pass_check(path, tmp_path):
         assert (done.returncode, "warning" in done.stderr) == (0, False), done.stderr + text
 
 
-@pytest.mark.parametrize("path, command", [(HANDBOOK, "help options --markdown"), (OPERATIONS, "help metrics --markdown")],
+@pytest.mark.parametrize("page, command", [(CONFIGURATION, "help options --markdown"), (OPERATIONS, "help metrics --markdown")],
                          ids=["options", "metrics"])
-def test_tables_of_the_documentation_are_the_program_s(path, command):
+def test_tables_of_the_documentation_are_the_program_s(page, command):
     made = f"<!-- made by: boxrelay {command} -->\n{run(*command.split())}<!-- end -->"
-    assert made in path.read_text(), f"put the output of boxrelay {command} into {path.name} again"
+    assert made in page.read_text(), f"put the output of boxrelay {command} into {page.name} again"
+
+
+def test_output_shown_of_the_configuration_is_the_program_s(tmp_path):
+    """Each block that begins with a command is what it prints, with the page's own files."""
+    (tmp_path / "boxrelay.json").write_text(blocks(CONFIGURATION, "json")[1])
+    (tmp_path / "wrong.json").write_text(blocks(CONFIGURATION, "jsonc")[0])
+    env = {"PATH": f"{os.path.dirname(os.path.abspath(binary()))}:{os.environ['PATH']}", "RELAY_PASSWORD": "s3cret"}
+    shown = [block for block in blocks(CONFIGURATION, "") if block.startswith("$ boxrelay")]
+    assert len(shown) >= 3
+    for block in shown:
+        command = block.splitlines()[0][2:]
+        done = subprocess.run(command, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        assert done.stdout + done.stderr == block.split("\n", 1)[1], command
 
 
 def test_every_command_is_in_the_handbook():
