@@ -15,6 +15,7 @@ struct migration {
     const char *name; /* "outbox" of 0002_outbox.sql */
     const char *file; /* "0002_outbox.sql" */
     const char *text;
+    const char *objects; /* what the schema has after it, from sql/objects/; NULL: not listed */
 };
 
 /* The embedded ones, by rising version. */
