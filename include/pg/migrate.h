@@ -47,4 +47,7 @@ MUST_CHECK enum error_class migrate_up(struct session *session,
 /* ERROR_NONE when this binary can work with the schema; CONFIG with the missing migration, INTEGRITY when newer. */
 MUST_CHECK enum error_class migrate_check(struct session *session, struct error *error);
 
+/* CONFIG, SCHEMA_MISSING: there is no schema at all. */
+enum error_class migrate_fail_missing(struct error *error);
+
 #endif

@@ -57,7 +57,10 @@ static bool check_ready(json_t *checks, const struct overview *overview)
     /* A configuration that is not valid ends the program before there is a page. */
     bool up = add(checks, "configuration", true, NULL);
     up &= add(checks, "postgres", service->postgres_reached, service->postgres_reached ? NULL : error_data(service));
-    up &= add(checks, "schema", service->schema_ok, json_pack("{s:i}", "version", (int)service->schema_version));
+    json_t *schema = service->postgres_reached && !service->schema_ok ? error_data(service) : NULL;
+    schema = schema ? schema : json_object();
+    json_object_set_new(schema, "version", json_integer(service->schema_version));
+    up &= add(checks, "schema", service->schema_ok, schema);
     if (overview->ready_requires_kafka)
         up &= add(checks, "kafka", service->kafka_up, service->kafka_up ? NULL : error_data(service));
     return up;

@@ -332,9 +332,9 @@ void *registry_run(void *opaque)
     while (!service->stopping) {
         struct error error = {.class = ERROR_NONE};
         enum error_class class = look(registry, &error);
+        note_look(registry, &error);
         if (class)
             session_close(&registry->session);
-        note_look(registry, &error);
         pthread_mutex_lock(&service->lock);
         service_wait(service, clock_monotonic_ms() + next_look_ms(registry, class));
         pthread_mutex_unlock(&service->lock);

@@ -110,10 +110,8 @@ static enum error_class find_list(int32_t version, const char **list, struct err
     size_t count;
     const struct migration *all = migrations(&count);
     *list = NULL;
-    if (version == 0) {
-        error_set(error, ERROR_CONFIG, "SCHEMA_MISSING", "this database has no schema relay yet");
-        return error_hint(error, "run boxrelay migrate up, or the migrations in sql/ with your own runner");
-    }
+    if (version == 0)
+        return migrate_fail_missing(error);
     for (size_t i = 0; i < count; i++)
         if (all[i].version == version)
             *list = all[i].objects;
