@@ -54,7 +54,7 @@ static const struct flag run_flags[] = {
 static const struct flag json_flags[] = {FLAG_JSON, {0}};
 static const struct flag print_flags[] = {
     {"--with-grants", NULL, "also the roles and their rights (grants.sql), after the last one"},
-    {"--format", "FORMAT", "the runner that gets them (default plain, for psql); see below"},
+    {"--format", "FORMAT", "the runner that gets them (default plain, for psql)"},
     {"--from", "VERSION", "the first one (default 1): a team that has version N asks for those from N+1"},
     {"--to", "VERSION", "the last one (default: the newest)"},
     {"--dir", "DIR", "write files below DIR instead of printing; one that is there and differs is left alone"},

@@ -37,10 +37,10 @@ def relay(database, tmp_path):
 
 @pytest.fixture(scope="module")
 def wanted(postgres):
-    """The schema as psql makes it."""
+    """The schema as psql makes it, with the rights of the roles."""
     from conftest import Database
     made = Database(postgres, postgres.create_database())
-    for file in MIGRATIONS:
+    for file in (*MIGRATIONS, GRANTS):
         made.query(file.read_text())
     lines = dump(made)
     made.close()
@@ -52,12 +52,12 @@ def wanted(postgres):
     "plain", "flyway", "golang-migrate", "alembic", "knex",
     *(pytest.param(form, marks=pytest.mark.full) for form in FULL_ONLY)])
 def test_a_runner_makes_the_schema(form, relay, database, wanted, tmp_path):
-    """Version 1 first, then the newer ones by --from, then all once more, which is nothing to do."""
+    """Version 1 first, then the newer ones and the rights by --from, then all once more, which is nothing to do."""
     folder = tmp_path / "project/boxrelay/migrations"
     printed(relay, form, folder, "--to", "1")
     runners.apply(form, folder, database.dsn)
     assert database.query("SELECT version FROM relay.schema_version") == [(1,)]
-    printed(relay, form, folder, "--from", "2")
+    printed(relay, form, folder, "--from", "2", "--with-grants")
     runners.apply(form, folder, database.dsn)
     applied = database.query("SELECT version, applied_at FROM relay.schema_version ORDER BY 1")
     assert [version for version, _ in applied] == list(range(1, len(MIGRATIONS) + 1))
