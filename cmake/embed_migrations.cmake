@@ -1,4 +1,5 @@
-# Run as a script: writes SOURCE with the table that pg/migrate.h hands out, from FILES: NNNN_name.sql and grants.sql.
+# Run as a script: writes SOURCE with the table that pg/migrate.h hands out, from FILES: NNNN_name.sql, the lists of
+# objects NNNN.txt of some of them, and grants.sql.
 string(REPLACE " " ";" FILES "${FILES}")
 list(SORT FILES COMPARE NATURAL)
 set(code "#include \"pg/migrate.h\"\n")
@@ -9,8 +10,13 @@ foreach(file ${FILES})
     file(READ ${file} hex HEX)
     string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
     string(APPEND code "\nstatic const char text_${base}[] = {${bytes}0x00};\n")
-    if(base MATCHES "^0*([1-9][0-9]*)_(.*)$")
-        string(APPEND rows "    {${CMAKE_MATCH_1}, \"${CMAKE_MATCH_2}\", \"${file_name}\", text_${base}},\n")
+    if(base MATCHES "^(0*([1-9][0-9]*))_(.*)$")
+        set(digits ${CMAKE_MATCH_1})
+        set(row "${CMAKE_MATCH_2}, \"${CMAKE_MATCH_3}\", \"${file_name}\", text_${base}")
+        if("${FILES}" MATCHES "/${digits}\\.txt")
+            string(APPEND row ", text_${digits}")
+        endif()
+        string(APPEND rows "    {${row}},\n")
     endif()
 endforeach()
 string(APPEND code "\nstatic const struct migration table[] = {\n${rows}};\n")

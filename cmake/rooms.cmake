@@ -52,7 +52,8 @@ function(embed source header)
         COMMENT "Embedding SQL" VERBATIM)
 endfunction()
 
-# embed_migrations(<output .c> <files>...): the table of migrations by rising number, and grants.sql.
+# embed_migrations(<output .c> <files>...): the table of migrations by rising number, the lists of their objects, and
+# grants.sql.
 function(embed_migrations source)
     add_custom_command(
         OUTPUT ${source}

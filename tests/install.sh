@@ -13,10 +13,10 @@ packages=(gcc libc6-dev ninja-build pkg-config librdkafka-dev libpq-dev libuv1-d
     libmicrohttpd-dev libssl-dev libcmocka-dev postgresql postgresql-client python3 python3-psycopg2 git ca-certificates)
 if [ "$tier" != build ]; then
     packages+=(clang libclang-rt-dev clang-format clang-tidy cppcheck python3-pytest python3-jsonschema zsh fish
-        python3-prometheus-client)
+        python3-prometheus-client python3-alembic)
 fi
 if [ "$tier" = full ]; then
-    packages+=(debootstrap)
+    packages+=(debootstrap sqitch libdbd-pg-perl python3-django)
 fi
 
 # Programs may come from elsewhere: what counts is that they answer with a version that will do.
@@ -35,8 +35,8 @@ cmake_version="$(cmake --version 2>/dev/null | sed -n '1s/[^0-9]*//p')" || true
 major="$(command -v java >/dev/null && java_major java)" || true
 if ! [ "${major:-0}" -ge 17 ] || ! command -v javac >/dev/null; then missing+=(default-jdk-headless); fi
 command -v mvn >/dev/null || missing+=(maven)
-if [ "$tier" = test ]; then
-    # The examples of docs/writing.md.
+if [ "$tier" != build ]; then
+    # The examples of docs/writing.md, and the migration runners.
     /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
     { command -v node && command -v npm; } >/dev/null || missing+=(nodejs npm)
     command -v go >/dev/null || missing+=(golang-go)

@@ -15,6 +15,7 @@ struct migration {
     const char *name; /* "outbox" of 0002_outbox.sql */
     const char *file; /* "0002_outbox.sql" */
     const char *text;
+    const char *objects; /* what the schema has after it, from sql/objects/; NULL: not listed */
 };
 
 /* The embedded ones, by rising version. */
@@ -45,5 +46,8 @@ MUST_CHECK enum error_class migrate_up(struct session *session,
 
 /* ERROR_NONE when this binary can work with the schema; CONFIG with the missing migration, INTEGRITY when newer. */
 MUST_CHECK enum error_class migrate_check(struct session *session, struct error *error);
+
+/* CONFIG, SCHEMA_MISSING: there is no schema at all. */
+enum error_class migrate_fail_missing(struct error *error);
 
 #endif

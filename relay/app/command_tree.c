@@ -58,8 +58,11 @@ static const struct flag status_flags[] = {
 };
 static const struct flag json_flags[] = {FLAG_JSON, {0}};
 static const struct flag print_flags[] = {
-    {"--with-grants", NULL, "also the roles and their rights (grants.sql)"},
-    {"--format", "FORMAT", "plain"},
+    {"--with-grants", NULL, "also the roles and their rights (grants.sql), after the last one"},
+    {"--format", "FORMAT", "the runner that gets them (default plain, for psql)"},
+    {"--from", "VERSION", "the first one (default 1): a team that has version N asks for those from N+1"},
+    {"--to", "VERSION", "the last one (default: the newest)"},
+    {"--dir", "DIR", "write files below DIR instead of printing; one that is there and differs is left alone"},
     {0},
 };
 static const struct flag pause_flags[] = {
@@ -85,15 +88,25 @@ static const struct command migrate_children[] = {
      .detail = "Needs of the configuration only \"postgres\", with the rights of an owner of schema relay.\n"
                "Each migration runs in a transaction of its own; two runners do not collide."},
     {.name = "print",
-     .summary = "print the SQL of all migrations, for a runner of your own",
+     .summary = "the migrations as files of your own runner",
      .run = migrate_run_print,
      .flags = print_flags,
-     .detail = "Plain SQL in order; it may be run again."},
+     .detail = "FORMAT: plain, flyway, liquibase, golang-migrate, dbmate, sqitch, alembic, django, rails, prisma, ef,\n"
+               "knex or node-pg-migrate. Names and contents are the same in every release, so a runner's checksums\n"
+               "stay good. None goes back: what is not published yet would be lost.\n"
+               "Printed files begin with a line ==> NAME <==; plain is one script that may be run again."},
     {.name = "status",
      .summary = "which migrations are applied",
      .run = migrate_run_status,
      .flags = json_flags,
      .detail = "Exit code 3 when some are missing."},
+    {.name = "verify",
+     .summary = "compare the schema's objects with what its version should have",
+     .run = migrate_run_verify,
+     .flags = json_flags,
+     .detail = "Tables, columns, constraints, indexes, triggers, partitions, functions with their text, views, owners\n"
+               "and rights, of every outbox too. Reads catalogues only. Prints what differs and how to mend it; exit\n"
+               "code 3 when something does."},
     {0},
 };
 

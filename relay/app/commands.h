@@ -13,6 +13,7 @@ enum exit_code health_run(const struct invocation *invocation);
 enum exit_code migrate_run_up(const struct invocation *invocation);
 enum exit_code migrate_run_print(const struct invocation *invocation);
 enum exit_code migrate_run_status(const struct invocation *invocation);
+enum exit_code migrate_run_verify(const struct invocation *invocation);
 enum exit_code pause_run(const struct invocation *invocation);
 enum exit_code pause_run_resume(const struct invocation *invocation);
 enum exit_code rebase_run(const struct invocation *invocation);

@@ -52,20 +52,6 @@ enum exit_code migrate_run_up(const struct invocation *invocation)
     return code;
 }
 
-enum exit_code migrate_run_print(const struct invocation *invocation)
-{
-    const char *format = command_flag(invocation, "--format");
-    if (format && strcmp(format, "plain") != 0)
-        return command_usage(invocation, "--format %.32s is not available in this version; plain is", format);
-    size_t count;
-    const struct migration *all = migrations(&count);
-    for (size_t i = 0; i < count; i++)
-        printf("%s-- %s\n%s", i ? "\n" : "", all[i].file, all[i].text);
-    if (command_has(invocation, "--with-grants"))
-        printf("\n-- grants.sql\n%s", migration_grants());
-    return EXIT_OK;
-}
-
 static void print_status(const struct migration *all, const struct migration_applied *applied, size_t count)
 {
     struct say_table table;

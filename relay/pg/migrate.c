@@ -15,6 +15,8 @@
  */
 enum { SCHEMA_OLDEST = 2, SCHEMA_AHEAD_MAX = 1 };
 
+static const char hint_apply[] = "run boxrelay migrate up, or boxrelay migrate print for a runner of your own";
+
 /* What relay.schema_version holds; NULL result: it does not exist yet. The caller clears. */
 static enum error_class read_versions(struct session *session, PGresult **versions, struct error *error)
 {
@@ -146,6 +148,14 @@ enum error_class migrate_up(struct session *session, void (*progress)(void *opaq
     return ERROR_NONE;
 }
 
+enum error_class migrate_fail_missing(struct error *error)
+{
+    size_t count;
+    error_set(error, ERROR_CONFIG, "SCHEMA_MISSING",
+              "this database has no schema relay yet, %s is the first migration to apply", migrations(&count)->file);
+    return error_hint(error, hint_apply);
+}
+
 static enum error_class check_versions(const PGresult *versions, struct error *error)
 {
     size_t count;
@@ -154,11 +164,9 @@ static enum error_class check_versions(const PGresult *versions, struct error *e
         if (find_version(versions, all[i].version) >= 0)
             continue;
         if (!versions)
-            error_set(error, ERROR_CONFIG, "SCHEMA_MISSING", "this database has no schema relay yet");
-        else
-            error_set(error, ERROR_CONFIG, "SCHEMA_TOO_OLD", "migration %s was not applied to this database",
-                      all[i].file);
-        return error_hint(error, "run boxrelay migrate up, or the migrations in sql/ with your own runner");
+            return migrate_fail_missing(error);
+        error_set(error, ERROR_CONFIG, "SCHEMA_TOO_OLD", "migration %s was not applied to this database", all[i].file);
+        return error_hint(error, hint_apply);
     }
     int32_t newest = newest_version(versions), carried = count ? all[count - 1].version : 0;
     if (newest <= carried + SCHEMA_AHEAD_MAX)

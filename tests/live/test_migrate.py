@@ -1,9 +1,11 @@
 """boxrelay migrate up on a real server: two runners at once, a failure that names its line, versions out of reach."""
+import json
 import re
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from relay import Relay
+from relay import Relay, wait_until
 from schema import MIGRATIONS
 
 
@@ -58,3 +60,46 @@ def test_a_schema_out_of_reach_is_refused(relay, database, change, said):
     with relay:
         line = relay.wait_log(said, timeout=30)
     assert line["level"] in ("error", "warning"), line
+
+
+def apply(database, *files):
+    """By psql, as a team's own runner would."""
+    subprocess.run(["psql", "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-d", database.dsn,
+                    *(word for file in files for word in ("-f", file))], check=True, timeout=60)
+
+
+def schema_check(relay):
+    """(status of /health/ready, its check of the schema)."""
+    status, body = relay.get("/health/ready")
+    checks = json.loads(body)["checks"] if body else []
+    return status, next((check for check in checks if check["name"] == "schema"), {})
+
+
+def test_a_relay_waits_for_the_schema_and_goes_on_by_itself(kafka, database, topic, tmp_path):
+    """Started before the migrations: alive, not ready, names what is missing; the same when the schema gets too new."""
+    name = topic()
+
+    def waits_for(said, version):
+        def told():
+            status, check = schema_check(relay)
+            return status == 503 and said in check.get("data", {}).get("error", "") and check
+        data = wait_until(told, said)["data"]
+        assert data["version"] == version and relay.get("/health/live")[0] == 200
+
+    def publishes(rows):
+        database.query("INSERT INTO relay.outbox (topic, payload) VALUES (%s, 'x')", (name,))
+        relay.wait_health("/health/ready")
+        wait_until(lambda: relay.metric("boxrelay_outbox_published_total") == rows, f"{rows} rows published")
+
+    with Relay(database.dsn, kafka.bootstrap, tmp_path) as relay:
+        waits_for("no schema relay yet, 0001_relay.sql is the first migration to apply", 0)
+        assert relay.wait_log("SCHEMA_MISSING")["hint"].startswith("run boxrelay migrate up")
+        apply(database, MIGRATIONS[0])
+        waits_for("migration 0002_outbox.sql was not applied", 1)
+        apply(database, *MIGRATIONS[1:])
+        publishes(1)
+        database.query("INSERT INTO relay.schema_version VALUES (9, 'future')")
+        waits_for("is at version 9, this boxrelay works with 2 to", 9)
+        database.query("DELETE FROM relay.schema_version WHERE version = 9")
+        publishes(2)
+        assert relay.logged("well again")

