@@ -11,6 +11,7 @@ struct configuration *configuration_new(const struct outbox_service_options *opt
         return NULL;
     configuration->options = *options;
     configuration->users = 1;
+    last_poll_init(&configuration->last_poll);
     return configuration;
 }
 
@@ -33,6 +34,7 @@ void configuration_drop(struct configuration **configuration)
         return;
     if (dropped->options.unused)
         dropped->options.unused(dropped->options.owner);
+    last_poll_fini(&dropped->last_poll);
     free(dropped);
 }
 

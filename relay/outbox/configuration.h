@@ -10,11 +10,13 @@
 
 #include <stdatomic.h>
 
+#include "last_poll.h"
 #include "outbox/service.h"
 
 struct configuration {
     atomic_size_t users;
     struct outbox_service_options options;
+    struct last_poll last_poll; /* of those who work by it, so of one server */
 };
 
 /* With one user, the caller; NULL: no memory. */

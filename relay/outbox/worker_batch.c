@@ -11,7 +11,11 @@
 #include "record.h"
 #include "worker.h"
 
-enum { ROW_BYTES_UNKNOWN = 1024, PAUSE_SLICE_MS = 50 };
+enum {
+    ROW_BYTES_UNKNOWN = 1024,
+    POLL_SHARE = 4, /* another stream's poll will do when it is no older than this part of the delay between polls */
+    PAUSE_SLICE_MS = 50
+};
 
 /* Waits that pace the stream; a stop ends them soon, other commands are looked at when they are over. */
 static void pause_until(const struct worker *worker, int64_t until_ms)
@@ -33,8 +37,13 @@ enum error_class worker_poll(struct worker *worker, bool *changed)
     if (fault_planted("poll_by_sequence"))
         return window_planted_sequence_moved(worker->session, worker->reader, changed, &worker->error);
 #endif
-    if (poll_snapshot(worker->session, worker->until, &worker->error))
-        return worker->error.class;
+    int64_t now_ms = clock_monotonic_ms();
+    struct last_poll *last = &worker->configuration->last_poll;
+    if (!last_poll_take(last, now_ms - worker->publisher.poll_delay_ms / POLL_SHARE, worker->until)) {
+        if (poll_snapshot(worker->session, worker->until, &worker->error))
+            return worker->error.class;
+        last_poll_give(last, now_ms, worker->until);
+    }
     *changed = !worker->has_last_full || worker->position->slicing || !snapshot_equal(worker->until, worker->last_full);
     return ERROR_NONE;
 }
