@@ -90,7 +90,7 @@ source {script}; words=(boxrelay {words}); CURRENT=$#words; _boxrelay""",
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("words, offered", [
-    (["mi"], {"migrate"}), (["migrate", ""], {"up", "print", "status"}), (["--config", "x", "config", "s"], {"show", "schema"}),
+    (["mi"], {"migrate"}), (["migrate", ""], {"up", "print", "status", "verify"}), (["--config", "x", "config", "s"], {"show", "schema"}),
     (["run", "--once", "--ti"], {"--timeout"}), (["config", "explain", "/log/"], {"/log/format", "/log/level"}),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) else "")
 def test_completion(shell, words, offered, tmp_path):

@@ -102,4 +102,4 @@ def test_a_relay_waits_for_the_schema_and_goes_on_by_itself(kafka, database, top
         waits_for("is at version 9, this boxrelay works with 2 to", 9)
         database.query("DELETE FROM relay.schema_version WHERE version = 9")
         publishes(2)
-        assert relay.logged("well again")
+        assert relay.logged("the schema fits again")
