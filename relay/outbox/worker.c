@@ -12,7 +12,7 @@
 #include "base/random.h"
 
 /* The longest wait for a command at once: the worker shows that it lives at least so often. */
-enum { WAIT_MS_MAX = 5000 };
+enum { WAIT_MS_MAX = 5000, SERVE_MS = 1000 };
 
 static void show_state(struct worker *worker)
 {
@@ -203,11 +203,20 @@ static bool waiting(const struct worker *worker)
     return publisher_waits(publisher->state);
 }
 
+/* Polls are ten times as frequent. */
+static void serve_producer(struct worker *worker)
+{
+    int64_t now_ms = clock_monotonic_ms();
+    if (!worker->producer || now_ms - worker->served_ms < SERVE_MS)
+        return;
+    worker->served_ms = now_ms;
+    producer_idle(worker->producer);
+}
+
 static void wait_once(struct worker *worker)
 {
     show_state(worker);
-    if (worker->producer)
-        producer_idle(worker->producer);
+    serve_producer(worker);
     if (wait_for_command(worker))
         return;
     int64_t now_ms = clock_monotonic_ms();

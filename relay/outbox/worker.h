@@ -64,6 +64,7 @@ struct worker {
     struct window_reader *reader;
     struct allow_list *allowed;
     struct producer *producer;
+    int64_t served_ms; /* monotonic: when an idle one's events were last let go */
     struct tick_ring ring;
     struct database_identity database;
 
