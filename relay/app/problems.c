@@ -22,6 +22,8 @@ void problems_fini(struct problems *problems)
 }
 
 static void add(struct problems *problems, struct where where, const char *suggestion, const char *format,
+                va_list arguments) __attribute__((format(printf, 4, 0)));
+static void add(struct problems *problems, struct where where, const char *suggestion, const char *format,
                 va_list arguments)
 {
     char text[2048];

@@ -386,13 +386,14 @@ static bool read_topics(struct reader *reader, struct position *out)
     for (;;) {
         if (!next_line(reader))
             return false;
-        if (take_text(reader, "end") && at_end(reader))
-            return reader->at == reader->end || refuse(reader, "bytes follow the line \"end\"");
         if (!take_text(reader, "topic "))
-            return refuse(reader, "neither \"topic <name> <unix ms>\" nor \"end\"");
+            break;
         if (!read_topic(reader, out))
             return false;
     }
+    if (!take_text(reader, "end") || !at_end(reader))
+        return refuse(reader, "neither \"topic <name> <unix ms>\" nor \"end\"");
+    return reader->at == reader->end || refuse(reader, "bytes follow the line \"end\"");
 }
 
 enum error_class position_parse(const char *text, size_t length, struct position *out, struct error *error)

@@ -1,4 +1,5 @@
 /* The leadership thread: makes the positions topic, joins the group, tells the workers what they lead. */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -193,6 +194,7 @@ void *leadership_run(void *opaque)
     struct outbox_service *service = opaque;
     struct leadership leadership = {.service = service};
     take_configuration(&leadership);
+    assert(leadership.configuration);
     const char *name = leadership.configuration->options.name;
     snprintf(leadership.group_id, sizeof leadership.group_id, "boxrelay.%s.outbox", name);
     snprintf(leadership.client_id, sizeof leadership.client_id, "boxrelay-%s", name);
