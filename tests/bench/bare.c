@@ -133,9 +133,9 @@ static void produce(rd_kafka_t *producer, rd_kafka_topic_t *topic, const struct 
 {
     rd_kafka_headers_t *made = make_headers(record, headers);
     for (;;) {
-        rd_kafka_resp_err_t code =
-            rd_kafka_producev(producer, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_KEY(record->key, strlen(record->key)),
-                              RD_KAFKA_V_VALUE(value, size), RD_KAFKA_V_HEADERS(made), RD_KAFKA_V_END);
+        rd_kafka_resp_err_t code = rd_kafka_producev(
+            producer, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_KEY((void *)(uintptr_t)record->key, strlen(record->key)),
+            RD_KAFKA_V_VALUE(value, size), RD_KAFKA_V_HEADERS(made), RD_KAFKA_V_END);
         if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
             return;
         if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL)
