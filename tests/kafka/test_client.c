@@ -87,6 +87,8 @@ static void never_shows_a_secret(void **state)
     assert_false(kafka_property_is_secret("bootstrap.servers"));
 }
 
+/* TSan does not know the library's threads (thrd_create), so nothing of ours may run in them. */
+#ifndef __SANITIZE_THREAD__
 static int redacted;
 
 /* Every text that is not a file or a plug-in gets a value. */
@@ -124,6 +126,7 @@ static void hides_what_the_library_hides(void **state)
     rd_kafka_destroy(handle);
     assert_true(redacted >= 5);
 }
+#endif
 
 static void warns_of_scram_with_old_libraries(void **state)
 {
@@ -178,7 +181,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_properties_of_the_library),   cmocka_unit_test(refuses_what_the_library_does_not_know),
         cmocka_unit_test(refuses_what_the_protocol_owns),    cmocka_unit_test(never_shows_a_secret),
-        cmocka_unit_test(warns_of_scram_with_old_libraries), cmocka_unit_test(hides_what_the_library_hides),
+        cmocka_unit_test(warns_of_scram_with_old_libraries),
+#ifndef __SANITIZE_THREAD__
+        cmocka_unit_test(hides_what_the_library_hides),
+#endif
         cmocka_unit_test(compares_what_a_client_gets),       cmocka_unit_test(refuses_brokers_for_some_clients),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
