@@ -12,9 +12,9 @@ FROM (
     SELECT of_one.*
     FROM unnest($7::text::xid8[]) AS late (xid),
          LATERAL (SELECT seq, topic, key, key_bytes, payload, payload_bytes, type, headers, id, partition, created_at
-                  FROM relay.outbox
-                  WHERE outbox.xid = late.xid AND outbox.xid < $2::text::xid8 AND outbox.seq > $8::text::bigint
-                  ORDER BY outbox.seq
+                  FROM relay.outbox AS waiting
+                  WHERE waiting.xid = late.xid AND waiting.xid < $2::text::xid8 AND waiting.seq > $8::text::bigint
+                  ORDER BY waiting.seq
                   LIMIT $6::text::bigint) AS of_one
 ) AS merged
 ORDER BY seq

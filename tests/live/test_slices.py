@@ -1,7 +1,7 @@
 """[W2] A window larger than a batch, read in slices, each slice a transaction of its own."""
 import judge
 import pytest
-from relay import Relay, wait_until
+from relay import REPOSITORY, Relay, wait_until
 
 ROWS, KEYS, BATCH = 500, 7, 40
 
@@ -15,9 +15,9 @@ def relay(database, kafka, tmp_path):
     made.kill()
 
 
-def insert(database, topic, first, count):
+def insert(database, topic, first, count, table="relay.outbox"):
     """One transaction of many rows, the keys taking turns."""
-    database.query("INSERT INTO relay.outbox (topic, key, payload) SELECT %s, 'k' || i %% %s, i::text "
+    database.query(f"INSERT INTO {table} (topic, key, payload) SELECT %s, 'k' || i %% %s, i::text "
                    "FROM generate_series(%s, %s) AS i", (topic, KEYS, first, first + count - 1))
 
 
@@ -38,24 +38,38 @@ def test_a_relay_killed_between_two_slices_goes_on_at_the_next(relay, database, 
     assert found == {f"k{key}": list(range(key, 2 * ROWS, KEYS)) for key in range(KEYS)}
 
 
-def test_late_rows_of_a_large_window_come_in_their_place(relay, database, kafka, topic):
+@pytest.mark.parametrize("table", ["relay.outbox", "relay.outbox_audit"])
+def test_late_rows_of_a_large_window_come_in_their_place(table, relay, database, kafka, topic):
     """A transaction that was open at the last window writes before and after others: by seq, where they belong [W1]."""
     name = topic(1)
     relay.env["BOXRELAY_FAILPOINTS"] = ""
+    relay.env["BOXRELAY_OUTBOX_AUDIT_BATCH_ROWS_MAX"] = str(BATCH)
+    database.query("SELECT relay.create_outbox('audit')")
     late = database.connect()
     late.autocommit = False
-    cursor, row = late.cursor(), "INSERT INTO relay.outbox (topic, key, payload) VALUES (%s, 'late', %s)"
+    cursor, row = late.cursor(), f"INSERT INTO {table} (topic, key, payload) VALUES (%s, 'late', %s)"
     cursor.execute(row, (name, "first"))
     with relay:
-        insert(database, name, 0, ROWS)
+        insert(database, name, 0, ROWS, table)
         relay.drain()
         assert relay.stop() == 0
-    insert(database, name, ROWS, ROWS)
+    insert(database, name, ROWS, ROWS, table)
     cursor.execute(row, (name, "middle"))
-    insert(database, name, 2 * ROWS, ROWS)
+    insert(database, name, 2 * ROWS, ROWS, table)
     cursor.execute(row, (name, "last"))
     late.commit()
     relay.drain()
     values = [record.value.decode() for record in judge.read(kafka, [name])]
     assert values == [*map(str, range(ROWS)), "first", *map(str, range(ROWS, 2 * ROWS)), "middle",
                       *map(str, range(2 * ROWS, 3 * ROWS)), "last"]
+
+
+def test_every_statement_fits_every_outbox(relay, database):
+    """They are written for relay.outbox, and run on other tables of that shape; so do the names made from it."""
+    database.query("SELECT relay.create_outbox('audit')")
+    connection = database.connect()
+    statements = [path for path in sorted((REPOSITORY / "sql/statements").glob("*.sql")) if "outbox" in path.read_text()]
+    assert len(statements) > 8
+    for path in statements:
+        sql = path.read_text().replace("relay.outbox", "relay.outbox_audit").replace('relay."outbox#', 'relay."outbox_audit#')
+        connection.cursor().execute(f"PREPARE relay_{path.stem} AS {sql}")
