@@ -74,7 +74,7 @@ BAD = [
     {**WHOLE, "positions": {"topic": "__x"}}, {**WHOLE, "positions": {"accept_weak": "yes"}},
     {**WHOLE, "positions": {"replication_factor": 32768}}, {**WHOLE, "positions": {"replication": 1}}, {**WHOLE, "positions": 1},
     *({**WHOLE, "http": {"listen": listen}} for listen in ("localhost", "a b:1", ":", "x:123456", "[::1]", 8090)),
-    {**WHOLE, "log": {"level": "loud"}}, {**WHOLE, "log": {"format": None}}, {**WHOLE, "health": {"format": "spring"}},
+    {**WHOLE, "log": {"level": "loud"}}, {**WHOLE, "log": {"format": None}}, {**WHOLE, "health": {"format": "quarkus"}},
 ]
 
 # What only a compiler of regular expressions, libpq, librdkafka or arithmetic knows: the schema lets it pass.
