@@ -79,8 +79,8 @@ def test_options_of_one_stream_at_once(relay, database, kafka, topic):
     with relay:
         wait_until(lambda: len(relay.logged("publishing the stream")) == 2, "both streams run")
         insert(database, name, 1)
-        insert(database, name, 1, 1, "outbox_audit")
         wait_published(relay, 1)
+        insert(database, name, 1, 1, "outbox_audit")
         wait_published(relay, 1, "outbox/audit")
         said = relay.hup(outbox={"main": {"batch_rows_max": 1, "commit_interval_ms": 1500}})
         assert said["changed"] == 2
