@@ -4,10 +4,10 @@ SELECT count(*), coalesce((extract(epoch FROM min(created_at)) * 1000)::bigint, 
 FROM (
     SELECT created_at
     FROM relay.outbox
-    WHERE xid >= $1::text::xid8 AND xid < $2::text::xid8 AND xid <> ALL ($3::text::xid8[])
+    WHERE xid >= $1::xid8 AND xid < $2::xid8 AND xid <> ALL ($3::xid8[])
     UNION ALL
     SELECT created_at
     FROM relay.outbox
-    WHERE xid = ANY ($4::text::xid8[]) AND xid < $2::text::xid8
-    LIMIT $5::text::bigint
+    WHERE xid = ANY ($4::xid8[]) AND xid < $2::xid8
+    LIMIT $5::bigint
 ) AS waiting

@@ -4,8 +4,8 @@ SELECT count(*), coalesce((extract(epoch FROM min(created_at)) * 1000)::bigint, 
 FROM (
     SELECT created_at
     FROM relay.outbox
-    WHERE seq > $4::text::bigint
-      AND xid >= $1::text::xid8 AND xid < $2::text::xid8 AND xid <> ALL ($3::text::xid8[])
+    WHERE seq > $4::bigint
+      AND xid >= $1::xid8 AND xid < $2::xid8 AND xid <> ALL ($3::xid8[])
     ORDER BY seq
-    LIMIT $5::text::bigint
+    LIMIT $5::bigint
 ) AS waiting

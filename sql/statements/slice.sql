@@ -3,7 +3,7 @@
 -- this one; $6 rows at most.
 SELECT seq, topic, key, key_bytes, payload, payload_bytes, type, headers, id, partition, created_at
 FROM relay.outbox
-WHERE seq > $4::text::bigint AND seq <= $5::text::bigint
-  AND xid >= $1::text::xid8 AND xid < $2::text::xid8 AND xid <> ALL ($3::text::xid8[])
+WHERE seq > $4::bigint AND seq <= $5::bigint
+  AND xid >= $1::xid8 AND xid < $2::xid8 AND xid <> ALL ($3::xid8[])
 ORDER BY seq
-LIMIT $6::text::bigint
+LIMIT $6::bigint

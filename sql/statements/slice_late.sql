@@ -4,18 +4,18 @@ SELECT seq, topic, key, key_bytes, payload, payload_bytes, type, headers, id, pa
 FROM (
     (SELECT seq, topic, key, key_bytes, payload, payload_bytes, type, headers, id, partition, created_at
      FROM relay.outbox
-     WHERE seq > $4::text::bigint AND seq <= $5::text::bigint
-       AND xid >= $1::text::xid8 AND xid < $2::text::xid8 AND xid <> ALL ($3::text::xid8[])
+     WHERE seq > $4::bigint AND seq <= $5::bigint
+       AND xid >= $1::xid8 AND xid < $2::xid8 AND xid <> ALL ($3::xid8[])
      ORDER BY seq
-     LIMIT $6::text::bigint)
+     LIMIT $6::bigint)
     UNION ALL
     SELECT of_one.*
-    FROM unnest($7::text::xid8[]) AS late (xid),
+    FROM unnest($7::xid8[]) AS late (xid),
          LATERAL (SELECT seq, topic, key, key_bytes, payload, payload_bytes, type, headers, id, partition, created_at
                   FROM relay.outbox AS waiting
-                  WHERE waiting.xid = late.xid AND waiting.xid < $2::text::xid8 AND waiting.seq > $8::text::bigint
+                  WHERE waiting.xid = late.xid AND waiting.xid < $2::xid8 AND waiting.seq > $8::bigint
                   ORDER BY waiting.seq
-                  LIMIT $6::text::bigint) AS of_one
+                  LIMIT $6::bigint) AS of_one
 ) AS merged
 ORDER BY seq
-LIMIT $6::text::bigint
+LIMIT $6::bigint

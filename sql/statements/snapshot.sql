@@ -8,4 +8,4 @@ SELECT pg_current_snapshot()::text,
             ELSE substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END,
        (SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM relay."outbox#seq")
 FROM relay.stream
-WHERE stream.uuid = $1::text::uuid AND stream.dropped_at IS NULL
+WHERE stream.uuid = $1::uuid AND stream.dropped_at IS NULL

@@ -3,7 +3,7 @@
 UPDATE relay.tick
 SET known_number = $4::bigint,
     known_uuid = $5::uuid,
-    known_snapshot = $6::text::pg_snapshot,
+    known_snapshot = $6::pg_snapshot,
     known_offset = $7::bigint,
     known_at = clock_timestamp()
 WHERE tick.stream = $1::uuid

@@ -2,5 +2,5 @@
 -- in the window. $1 from, $2 until, $3 excluded: include/core/snapshot.h, struct window; $4 rows at most.
 SELECT seq, topic, key, key_bytes, payload, payload_bytes, type, headers, id, partition, created_at
 FROM relay.outbox
-WHERE xid >= $1::text::xid8 AND xid < $2::text::xid8 AND xid <> ALL ($3::text::xid8[])
-LIMIT $4::text::bigint
+WHERE xid >= $1::xid8 AND xid < $2::xid8 AND xid <> ALL ($3::xid8[])
+LIMIT $4::bigint

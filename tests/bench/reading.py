@@ -51,11 +51,11 @@ class Reader:
         self.cursor = self.connection.cursor()
         self.cursor.execute(settings)
         self.pid = self.connection.get_backend_pid()
-        self.cursor.execute(f"PREPARE relay_snapshot (text) AS {statement('snapshot')}")
+        self.cursor.execute(f"PREPARE relay_snapshot AS {statement('snapshot')}")
         self.cursor.execute("SELECT uuid::text FROM relay.stream")
         self.stream = self.cursor.fetchone()
-        self.cursor.execute(f"PREPARE relay_window (text, text, text, text) AS {statement('window')}")
-        self.cursor.execute(f"PREPARE relay_window_late (text, text, text, text, text) AS {statement('window_late')}")
+        self.cursor.execute(f"PREPARE relay_window AS {statement('window')}")
+        self.cursor.execute(f"PREPARE relay_window_late AS {statement('window_late')}")
 
     def close(self):
         """Ends it."""
