@@ -320,7 +320,8 @@ static enum error_class read_window(struct session *session, const struct window
                     batch, error))
         return error->class;
     if (!batch->more) {
-        qsort(batch->rows, batch->count, sizeof *batch->rows, by_seq);
+        if (batch->count > 1)
+            qsort(batch->rows, batch->count, sizeof *batch->rows, by_seq);
         return ERROR_NONE;
     }
     batch_free(batch);
