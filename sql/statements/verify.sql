@@ -90,7 +90,6 @@ WITH relay_schema AS (
     SELECT 'constraint', r.name, quote_ident(c.conname), pg_get_constraintdef(c.oid)
     FROM relation AS r JOIN pg_constraint AS c ON c.conrelid = r.oid
     WHERE c.contype IN ('c', 'p', 'u', 'f', 'x') AND c.coninhcount = 0 AND c.conparentid = 0
-          AND (NOT r.is_slot OR r.relispartition)
     UNION ALL
     SELECT 'index', r.name, i.indexrelid::regclass::text,
            replace(pg_get_indexdef(i.indexrelid), ' ON ONLY ', ' ON ')

@@ -122,6 +122,20 @@ def test_a_hostile_search_path_changes_nothing(empty):
     assert empty.value("SELECT relay.publish('t', 'k', 'v') IS NOT NULL")
 
 
+def test_a_restored_dump_refuses_the_same_rows(migrated, empty):
+    """Each slot has its own check of the row as a whole."""
+    if migrated.server.version > 15:
+        pytest.skip("Debian's pg_dump takes no server newer than itself")
+    dump = subprocess.run(["pg_dump", "-d", migrated.server.dsn(migrated.name)], capture_output=True, timeout=60, check=True)
+    subprocess.run(["psql", "-qX", "-v", "ON_ERROR_STOP=1", "-d", empty.server.dsn(empty.name)], input=dump.stdout,
+                   capture_output=True, timeout=60, check=True)
+    for turn in range(8):
+        for schema in (migrated, empty):
+            schema.run("SELECT setval('relay.\"outbox#seq\"', %s)", ((turn << 32) + 1,))
+            assert "is not a name that a Kafka topic can have" in schema.refused("SELECT relay.publish('a b', 'k', 'v')")
+            schema.run("SELECT relay.publish('t', 'k', 'v')")
+
+
 def test_they_work_without_the_roles_and_without_superuser(empty):
     """A plain owner of the database migrates; grants.sql then needs CREATEROLE, and leaves the owner able to."""
     name = f"migrator_{empty.name}"
