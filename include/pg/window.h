@@ -56,12 +56,15 @@ struct batch_ground {
     int64_t reached; /* the last seq drawn: a ceiling of the snapshot, and once the tick is durable the next floor */
 };
 
-/* The SQL of one outbox, prepared per session. */
+/* The SQL of one outbox, prepared per session; and since which transactions rows are in which slots (core/slots.h). */
 struct window_reader;
 
 /* `relation`: quoted, schema-qualified name of the outbox table. */
 MUST_CHECK enum error_class window_reader_new(const char *relation, struct window_reader **out, struct error *error);
 void window_reader_free(struct window_reader **reader);
+
+/* Drops what earlier positions said of slots: the next one was read back, perhaps from another history [T3]. */
+void window_reader_forget(struct window_reader *reader);
 
 /* Begins the tick transaction [T1]. RECONNECT on a standby, CONFIG when the stream is not registered any more. */
 MUST_CHECK enum error_class batch_begin(struct session *session, const struct window_reader *reader,
@@ -79,7 +82,7 @@ struct batch_reading {
  * Reads the rows to be published next: those of the window from position->from to `until`, or, while slicing or when
  * that window is larger than the limits, its next slice by seq [W2]. An empty batch is no error.
  */
-MUST_CHECK enum error_class batch_read(struct session *session, const struct window_reader *reader,
+MUST_CHECK enum error_class batch_read(struct session *session, struct window_reader *reader,
                                        const struct batch_reading *reading, struct batch *batch, struct error *error);
 
 /* Frees rows and their memory; the struct can be used again. */

@@ -164,6 +164,7 @@ enum error_class worker_read_back(struct worker *worker, bool *no_position, bool
         return ERROR_NONE;
     *newer = !newest->known || newest->known_name.number < worker->position->tick.number;
     worker->floor = position_floor(worker->position);
+    window_reader_forget(worker->reader);
     worker_set_known(worker);
     view_position(&worker->view, worker->position);
     log_info("position read back", LOG_STR("stream", worker->stream.name),
@@ -181,6 +182,7 @@ enum error_class worker_first(struct worker *worker)
         return worker->error.class;
     worker->position_offset = 0;
     worker->floor = position_floor(worker->position);
+    window_reader_forget(worker->reader);
     worker_set_known(worker);
     view_position(&worker->view, worker->position);
     log_info("first start: everything in the outbox will be published", LOG_STR("stream", worker->stream.name));

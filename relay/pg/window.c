@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/fault.h"
+#include "core/slots.h"
 #include "session_internal.h"
 #include "statements.h"
 #include "window_parameters.h"
@@ -31,6 +32,7 @@ enum statement {
 
 struct window_reader {
     char *sql[STATEMENTS];
+    struct slot_history history;
 #ifdef BOXRELAY_FAULTS
     char *planted_relation;
     struct planted {
@@ -64,6 +66,8 @@ enum error_class window_reader_new(const char *relation, struct window_reader **
     window_reader_free(out);
     return error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for the statements of %s", relation);
 }
+
+void window_reader_forget(struct window_reader *reader) { reader->history.count = 0; }
 
 void window_reader_free(struct window_reader **reader)
 {
@@ -286,7 +290,7 @@ static int by_seq(const void *a, const void *b)
  * Rows of transactions that began after P have a seq beyond P's floor, so the index on seq is read from there on; only
  * the late ones can stand before it, and are found by their xid.
  */
-static enum error_class read_slice(struct session *session, const struct window_reader *reader,
+static enum error_class read_slice(struct session *session, struct window_reader *reader,
                                    const struct window_parameters *window, const struct batch_reading *reading,
                                    struct batch *batch, struct error *error)
 {
@@ -304,19 +308,46 @@ static enum error_class read_slice(struct session *session, const struct window_
                      &reading->limits, batch, error);
 }
 
+struct slot_texts {
+    char first[NUMBER_TEXT], last[NUMBER_TEXT];
+};
+
+static void slot_texts(const struct slot_range *range, struct slot_texts *texts)
+{
+    number_text(range->first, texts->first);
+    number_text(range->last, texts->last);
+}
+
+/* Where late rows can be; what P's floor says holds only for the others. */
+static struct slot_range late_slots(const struct window_reader *reader, const struct window_parameters *window,
+                                    const struct batch_reading *reading)
+{
+    if (fault_planted("late_by_floor"))
+        return slots_between(reading->position->from_floor, reading->ceiling);
+    return slot_history_find(&reader->history, window->late_oldest, reading->ceiling);
+}
+
 /*
  * A window not begun yet: whole when it fits, else its first slice. That it does not fit shows by one row or byte too
  * many; what was read till then, a batch at most, came in the order of transactions and is dropped.
  */
-static enum error_class read_window(struct session *session, const struct window_reader *reader,
+static enum error_class read_window(struct session *session, struct window_reader *reader,
                                     const struct window_parameters *window, const struct batch_reading *reading,
                                     struct batch *batch, struct error *error)
 {
+    const struct position *position = reading->position;
     char rows[NUMBER_TEXT];
-    number_text(reading->limits.rows_max + 1, rows);
+    struct slot_texts slots, slots_late;
     bool late = window->late_count > 0;
-    const char *parameters[] = {window->text[0], window->text[1], window->text[2], rows, window->text[3]};
-    if (stream_rows(session, reader->sql[late ? WINDOW_LATE : WINDOW], late ? 5 : 4, parameters, &reading->limits,
+    slot_history_note(&reader->history, position->from.xmax, position->from_floor);
+    const struct slot_range range = slots_between(position->from_floor, reading->ceiling);
+    const struct slot_range range_late = late_slots(reader, window, reading);
+    slot_texts(&range, &slots);
+    slot_texts(&range_late, &slots_late);
+    number_text(reading->limits.rows_max + 1, rows);
+    const char *parameters[] = {window->text[0], window->text[1], window->text[2],  rows,           slots.first,
+                                slots.last,      window->text[3], slots_late.first, slots_late.last};
+    if (stream_rows(session, reader->sql[late ? WINDOW_LATE : WINDOW], late ? 9 : 6, parameters, &reading->limits,
                     batch, error))
         return error->class;
     if (!batch->more) {
@@ -365,8 +396,8 @@ static enum error_class planted_read_by_seq(struct session *session, const struc
 }
 #endif
 
-enum error_class batch_read(struct session *session, const struct window_reader *reader,
-                            const struct batch_reading *reading, struct batch *batch, struct error *error)
+enum error_class batch_read(struct session *session, struct window_reader *reader, const struct batch_reading *reading,
+                            struct batch *batch, struct error *error)
 {
     struct window_parameters window;
     assert(batch->count == 0 && reading->limits.rows_max >= 1);

@@ -36,6 +36,8 @@ enum error_class window_parameters_init(struct window_parameters *parameters, co
     parameters->text[2] = array_text(window->excluded, window->excluded_count);
     parameters->text[3] = array_text(window->late, window->late_count);
     parameters->late_count = window->late_count;
+    if (window->late_count > 0)
+        parameters->late_oldest = window->late[0];
     free(window);
     for (int i = 0; i < WINDOW_PARAMETERS; i++)
         if (!parameters->text[i]) {

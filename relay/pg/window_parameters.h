@@ -10,6 +10,7 @@ enum { WINDOW_PARAMETERS = 4 };
 struct window_parameters {
     char *text[WINDOW_PARAMETERS];
     uint32_t late_count;
+    struct xid8 late_oldest; /* if there is one */
 };
 
 MUST_CHECK enum error_class window_parameters_init(struct window_parameters *parameters, const struct snapshot *from,

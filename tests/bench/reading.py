@@ -16,6 +16,7 @@ STATEMENTS = REPOSITORY / "sql" / "statements"
 SETTINGS = """SET plan_cache_mode = force_generic_plan; SET jit = off; SET max_parallel_workers_per_gather = 0;
     SET search_path = ''; SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off"""
 ROWS_MAX = 5000
+SLOT = (0, 0)  # first and last of those that a fresh outbox has rows in, and the relay knows it
 
 
 def statement(name):
@@ -80,10 +81,9 @@ class Reader:
     def window(self, parameters):
         """Its rows, one more than a batch at most."""
         *main, late = parameters
-        if late == "{}":
-            self.cursor.execute("EXECUTE relay_window (%s, %s, %s, %s)", (*main, str(ROWS_MAX + 1)))
-        else:
-            self.cursor.execute("EXECUTE relay_window_late (%s, %s, %s, %s, %s)", (*main, str(ROWS_MAX + 1), late))
+        values = [*main, ROWS_MAX + 1, *SLOT, *([] if late == "{}" else [late, *SLOT])]
+        name = "relay_window" if late == "{}" else "relay_window_late"
+        self.cursor.execute(f"EXECUTE {name} ({', '.join(['%s'] * len(values))})", [str(value) for value in values])
         return self.cursor.fetchall()
 
     def slice(self, parameters, behind, ceiling, sql=statement("slice")):

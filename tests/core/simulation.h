@@ -9,6 +9,7 @@
 #define TESTS_CORE_SIMULATION_H
 
 #include "core/publisher.h"
+#include "core/slots.h"
 #include "core/start.h"
 #include "random.h"
 
@@ -27,6 +28,7 @@ enum planted {
     PLANTED_POSITION_BEFORE_INIT,
     PLANTED_RESUME_AFTER_UNKNOWN,
     PLANTED_OWN_FLOOR,
+    PLANTED_LATE_BY_FLOOR,
     PLANTEDS,
 };
 

@@ -28,6 +28,7 @@ enum {
     FAULT_PERCENT_MAX = 14,
     DOUBT_PERCENT = 12,
     CALM_STEPS_MAX = 4000,
+    NUMBER_BITS = SLOT_BITS - 2, /* a number of the model stands for so many: four fill a slot */
     PLANTED_SCHEDULES = 50000,
     FAILOVERS = SCHEDULES / 20
 };
@@ -52,6 +53,7 @@ static struct world world;
 static struct relay relays[RELAYS_MAX];
 static struct position positions[RELAYS_MAX], next_positions[RELAYS_MAX], early_positions[RELAYS_MAX];
 static struct snapshot untils[RELAYS_MAX], last_fulls[RELAYS_MAX];
+static struct slot_history histories[RELAYS_MAX];
 static enum planted planted;
 static uint32_t fault_percent;
 static bool failovers;
@@ -159,6 +161,7 @@ static enum error_class read_back(struct relay *relay, struct publisher_report *
     }
     report->position_newer = start_position_newer(&facts);
     relay->floor = position_floor(position_of(relay));
+    histories[index_of(relay)].count = 0;
     set_known(relay);
     return ERROR_NONE;
 }
@@ -170,6 +173,7 @@ static enum error_class commit_first(struct relay *relay)
     size_t length = position_format(position_of(relay), text, sizeof text);
     enum error_class class = write_barrier(relay, text, length);
     relay->floor = 0;
+    histories[index_of(relay)].count = 0;
     if (!class)
         set_known(relay);
     return class;
@@ -195,6 +199,20 @@ static enum error_class poll_changed(struct relay *relay, struct publisher_repor
     return ERROR_NONE;
 }
 
+/* A window is looked for only in the slots that can have its rows. */
+static bool is_in_slots(const struct relay *relay, const struct window *window, const struct model_row *row)
+{
+    struct slot_history *history = &histories[index_of(relay)];
+    const struct position *position = position_of(relay);
+    int64_t floor = position->from_floor << NUMBER_BITS, ceiling = relay->reached << NUMBER_BITS;
+    slot_history_note(history, position->from.xmax, floor);
+    struct slot_range range = slots_between(floor, ceiling);
+    if (row->xid < window->from.value && planted != PLANTED_LATE_BY_FLOOR)
+        range = slot_history_find(history, window->late[0], ceiling);
+    int slot = (int)(row->seq << NUMBER_BITS >> SLOT_BITS) & (SLOTS - 1);
+    return slot >= range.first && slot <= range.last;
+}
+
 /* Only rows of late transactions may stand below the floor of P. */
 static bool is_read(const struct position *position, const struct window *window, const struct model_row *row)
 {
@@ -214,7 +232,7 @@ static void read_window(struct relay *relay)
     relay->more = false;
     for (int i = 0; i < world.postgres.row_count; i++) {
         const struct model_row *row = &world.postgres.rows[i];
-        bool wanted = is_read(position, &window, row);
+        bool wanted = is_read(position, &window, row) && (position->slicing || is_in_slots(relay, &window, row));
         if (planted == PLANTED_SEQ_READING)
             wanted = row->seq > position->last_seq;
         if (!wanted || !postgres_visible(&world.postgres, until, row))
@@ -573,6 +591,7 @@ static void test_planted_mistakes_are_found(void **state)
         [PLANTED_POSITION_BEFORE_INIT] = "position read before init_transactions",
         [PLANTED_RESUME_AFTER_UNKNOWN] = "commit called again after an unknown outcome",
         [PLANTED_OWN_FLOOR] = "floor of the batch itself, not of the last tick",
+        [PLANTED_LATE_BY_FLOOR] = "late rows looked for behind the floor only",
     };
     struct random seeds = random_seeded("simulation/planted");
     for (planted = PLANTED_NONE + 1; planted < PLANTEDS; planted++) {

@@ -55,6 +55,32 @@ def test_read_by_seq(stage, postgres):
     expect(scene, {"lost": ["late"]})
 
 
+@pytest.mark.parametrize("restarted", [False, True], ids=["running", "restarted"])
+def test_late_by_floor(restarted, stage, postgres):
+    """[W1] A row of the slot before, whose transaction commits when all others go into the next slot."""
+    scene = stage("late_by_floor", postgres)
+    ring = Ring(scene.query)
+    relay = scene.start()
+    late = scene.begin()
+    scene.add(late, "late")
+    scene.insert("before")
+    scene.wait_beyond(0)
+    # By this session or by the relay's own look.
+    wait_until(lambda: ring.step() and (ring.slots() or [()])[0][2:3] == (True,), "the ring to be turned")
+    for count in range(1, 4):  # the floor moves with the tick before the last
+        end = scene.end()
+        scene.insert(f"after {count}")
+        scene.wait_beyond(end)
+    assert scene.query("SELECT DISTINCT tableoid::regclass::text FROM relay.outbox ORDER BY 1") == [
+        ('relay."outbox#0"',), ('relay."outbox#1"',)]
+    if restarted:
+        assert relay.stop() == 0
+        relay = scene.start()
+    scene.commit(late, "late")
+    scene.finish(relay)
+    expect(scene, {"lost": ["late"]})
+
+
 def test_poll_by_sequence(stage, postgres):
     """[C4] A row that commits when no number is drawn any more."""
     scene = stage("poll_by_sequence", postgres)
