@@ -50,8 +50,8 @@ enum publisher_state {
     PUBLISHER_KNOW,     /* store the position as known in the newest tick */
     PUBLISHER_POLL,     /* wait the poll delay, then look whether the snapshot changed */
     PUBLISHER_READ,     /* begin the tick transaction, read a slice, produce its rows */
-    PUBLISHER_TICK,     /* write the tick, COMMIT */
-    PUBLISHER_COMMIT,   /* produce the position, flush, commit the Kafka transaction */
+    PUBLISHER_TICK,     /* produce the position, write the tick, COMMIT */
+    PUBLISHER_COMMIT,   /* flush, commit the Kafka transaction */
     PUBLISHER_HELD,     /* partition revoked, perhaps only for a rebalance: keep the producer, write nothing */
     PUBLISHER_BACKOFF,  /* wait after a failure that passes by itself */
     PUBLISHER_STOPPED,  /* wait after a failure that people have to mend; tried again now and then */

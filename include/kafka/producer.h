@@ -109,6 +109,12 @@ MUST_CHECK enum error_class producer_begin(struct producer *producer, int64_t de
  */
 MUST_CHECK enum error_class producer_send(struct producer *producer, const struct record *record, struct error *error);
 
+/*
+ * Lets what was queued go now, without librdkafka's linger, and waits for its deliveries, PRODUCER_FLUSH_SLICE_MS at
+ * most: for a caller that has something else to wait for. What became of them shows in producer_commit.
+ */
+void producer_push(struct producer *producer);
+
 struct producer_commit_result {
     int64_t refused_tag;   /* POISON only: the record whose delivery carried the real code in isolate mode, else -1 */
     bool end_txn_repeated; /* [K2] */

@@ -34,8 +34,13 @@ MUST_CHECK enum error_class tick_ring_read(struct session *session, const struct
 /* Inside the tick transaction, after its last row. FENCED: the newest tick is not `old`, or is being replaced. */
 MUST_CHECK enum error_class tick_write(struct session *session, const struct tick_writing *tick, struct error *error);
 
-/* COMMIT. ERROR_NONE only when it is durable: tag COMMIT, no warning [T2]; RECREATE or RECONNECT otherwise. */
-MUST_CHECK enum error_class batch_commit(struct session *session, struct error *error);
+/*
+ * COMMIT, sent and then waited for; in between the session may not be used. ERROR_NONE only when it is durable: tag
+ * COMMIT, no warning [T2]; RECREATE or RECONNECT otherwise.
+ */
+MUST_CHECK enum error_class batch_commit_send(struct session *session, struct error *error);
+MUST_CHECK enum error_class batch_commit_take(struct session *session, struct error *error);
+MUST_CHECK enum error_class batch_commit(struct session *session, struct error *error); /* both */
 void batch_rollback(struct session *session);
 
 /* Stores the known position in the newest tick [C3], durably. FENCED: another tick came in between, read again. */

@@ -530,6 +530,13 @@ static enum error_class flush(struct producer *producer, struct error *error)
     }
 }
 
+void producer_push(struct producer *producer)
+{
+    check(producer);
+    assert(producer->life == PRODUCER_BEGUN);
+    (void)rd_kafka_flush(producer->handle, PRODUCER_FLUSH_SLICE_MS);
+}
+
 /* [K9] Called once, never resumed: a time-out means that the outcome is unknown. */
 static rd_kafka_error_t *commit_once(struct producer *producer)
 {

@@ -296,6 +296,19 @@ rollback:
     return class;
 }
 
+/*
+ * While PostgreSQL flushes its WAL, Kafka takes the records. Not of a backlog: there the next slice is read meanwhile,
+ * once COMMIT has answered.
+ */
+static enum error_class commit_tick(struct worker *worker)
+{
+    if (batch_commit_send(worker->session, &worker->error))
+        return worker->error.class;
+    if (worker->transaction_open && !worker->next->slicing)
+        producer_push(worker->producer);
+    return batch_commit_take(worker->session, &worker->error);
+}
+
 /* [T1, T2] Returns only after COMMIT said so: the Kafka transaction must not be committed before. */
 static enum error_class write_tick(struct worker *worker)
 {
@@ -306,7 +319,7 @@ static enum error_class write_tick(struct worker *worker)
                                       .database = worker->database,
                                       .known = worker_known(worker)};
     fault_point("before_tick");
-    if (tick_write(worker->session, &tick, &worker->error) || batch_commit(worker->session, &worker->error)) {
+    if (tick_write(worker->session, &tick, &worker->error) || commit_tick(worker)) {
         batch_rollback(worker->session);
         return worker->error.class;
     }
@@ -350,7 +363,7 @@ static enum error_class prepare_next(struct worker *worker)
 enum error_class worker_tick(struct worker *worker)
 {
     assert(worker->transaction_open && worker->sendable > 0);
-    if (prepare_next(worker)) {
+    if (prepare_next(worker) || send_position(worker)) {
         batch_rollback(worker->session);
         return worker->error.class;
     }
@@ -423,8 +436,6 @@ enum error_class worker_commit(struct worker *worker, bool *more)
     assert(worker->transaction_open && worker->sendable > 0);
     worker->poison_found = false;
     worker->row_bytes_average = worker->batch.bytes / (int64_t)worker->batch.count + 1;
-    if (send_position(worker))
-        return worker->error.class;
     commit_reading_ahead(worker, &committing);
     if (committing.class) {
         worker->error = committing.error;

@@ -385,11 +385,18 @@ enum error_class session_copy_next(struct session *session, struct copied_row *r
     }
 }
 
-enum error_class session_commit(struct session *session, struct error *error)
+enum error_class session_commit_send(struct session *session, struct error *error)
+{
+    session->warnings = 0;
+    if (!PQsendQuery(session->connection, "COMMIT") || PQflush(session->connection) < 0)
+        return fail_connection(session, error);
+    return ERROR_NONE;
+}
+
+enum error_class session_commit_take(struct session *session, struct error *error)
 {
     PGresult *result;
-    session->warnings = 0;
-    if (session_exec(session, "COMMIT", 0, NULL, &result, error))
+    if (collect(session, &result, error))
         return error->class;
     char tag[32];
     snprintf(tag, sizeof tag, "%s", PQcmdStatus(result));
@@ -401,6 +408,11 @@ enum error_class session_commit(struct session *session, struct error *error)
         return error_hint(error, "a commit that did not wait for the synchronous standby is not durable yet");
     }
     return ERROR_NONE;
+}
+
+enum error_class session_commit(struct session *session, struct error *error)
+{
+    return session_commit_send(session, error) ? error->class : session_commit_take(session, error);
 }
 
 enum error_class session_fail_standby(struct error *error)

@@ -53,8 +53,13 @@ struct copied_row {
 
 MUST_CHECK enum error_class session_copy_next(struct session *session, struct copied_row *row, struct error *error);
 
-/* COMMIT that counts only with the tag "COMMIT" and without a WARNING [T2]. RECREATE otherwise. */
+/*
+ * COMMIT that counts only with the tag "COMMIT" and without a WARNING [T2]. RECREATE otherwise. It may be sent first
+ * and its answer taken later; in between nothing else may be asked of the session.
+ */
 MUST_CHECK enum error_class session_commit(struct session *session, struct error *error);
+MUST_CHECK enum error_class session_commit_send(struct session *session, struct error *error);
+MUST_CHECK enum error_class session_commit_take(struct session *session, struct error *error);
 
 /* What a session on a standby is told: RECONNECT, the primary may be reached next time. */
 enum error_class session_fail_standby(struct error *error);

@@ -110,17 +110,27 @@ static void spoil_transaction(struct session *session)
 }
 #endif
 
-enum error_class batch_commit(struct session *session, struct error *error)
+enum error_class batch_commit_send(struct session *session, struct error *error)
 {
 #ifdef BOXRELAY_FAULTS
     if (fault_point("transaction_fails"))
         spoil_transaction(session);
 #endif
-    if (session_commit(session, error) == ERROR_NONE)
+    return session_commit_send(session, error);
+}
+
+enum error_class batch_commit_take(struct session *session, struct error *error)
+{
+    if (session_commit_take(session, error) == ERROR_NONE)
         return ERROR_NONE;
     if (fault_planted("rollback_taken_for_commit") && strcmp(error->code, "ROLLED_BACK") == 0)
         return ERROR_NONE;
     return error->class;
+}
+
+enum error_class batch_commit(struct session *session, struct error *error)
+{
+    return batch_commit_send(session, error) ? error->class : batch_commit_take(session, error);
 }
 
 void batch_rollback(struct session *session) { session_rollback(session); }

@@ -257,6 +257,7 @@ static void prepare_next(struct relay *relay)
     *(next->slicing ? &next->until_floor : &next->from_floor) = relay->until_floor;
 }
 
+static enum error_class send_position(struct relay *relay);
 static enum error_class commit_kafka(struct relay *relay, struct publisher_report *report);
 
 static enum error_class found_nothing(struct relay *relay, struct publisher_report *report)
@@ -273,6 +274,8 @@ static enum error_class found_nothing(struct relay *relay, struct publisher_repo
         return ERROR_NONE;
     prepare_next(relay);
     next_of(relay)->tick = position_of(relay)->tick;
+    if (send_position(relay))
+        return ERROR_FENCED;
     enum error_class class = commit_kafka(relay, report);
     report->event = PUBLISHER_NOTHING;
     return class;
@@ -323,10 +326,20 @@ static enum error_class write_tick(struct relay *relay)
     return fault() ? ERROR_RECONNECT : ERROR_NONE; /* ... or after it, before its answer */
 }
 
+static enum error_class send_position(struct relay *relay)
+{
+    size_t length = position_format(next_of(relay), text, sizeof text);
+    relay->transaction_open = true;
+    return kafka_send_position(&world.kafka, relay->producer, 0, text, length) ? ERROR_NONE : ERROR_FENCED;
+}
+
 static enum error_class make_durable(struct relay *relay)
 {
     if (planted == PLANTED_NO_TICK)
         next_of(relay)->tick = position_of(relay)->tick;
+    enum error_class class = send_position(relay);
+    if (class)
+        return class;
     if (planted == PLANTED_NO_TICK || planted == PLANTED_TICK_AFTER_COMMIT)
         return ERROR_NONE;
     return write_tick(relay);
@@ -357,10 +370,6 @@ static enum error_class end_transaction(struct relay *relay)
 
 static enum error_class commit_kafka(struct relay *relay, struct publisher_report *report)
 {
-    size_t length = position_format(next_of(relay), text, sizeof text);
-    relay->transaction_open = true;
-    if (!kafka_send_position(&world.kafka, relay->producer, 0, text, length))
-        return ERROR_FENCED;
     enum error_class class = end_transaction(relay);
     if (class == ERROR_RECREATE && planted == PLANTED_RESUME_AFTER_UNKNOWN)
         class = kafka_commit(&world, relay->producer) ? ERROR_NONE : ERROR_FENCED;

@@ -60,6 +60,11 @@ class Scene:
             connection.close()
         self.postgres.drop_database(self.database)
 
+    @property
+    def positions(self):
+        """The positions topic as a request names it, for the proxy's rules."""
+        return f"boxrelay.{self.name}.positions".encode()
+
     # ---- rows ----
 
     def query(self, sql, args=None):
