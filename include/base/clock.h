@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 int64_t clock_monotonic_ms(void); /* for waiting and measuring; origin unspecified */
+int64_t clock_monotonic_us(void); /* the same in microseconds */
 int64_t clock_unix_ms(void);      /* wall clock, milliseconds since 1970-01-01 UTC */
 
 #endif

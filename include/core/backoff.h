@@ -21,7 +21,10 @@ int64_t backoff_delay_ms(uint32_t attempt, int64_t max_ms, uint32_t random);
 /* The same from another base, >= 1 and <= max_ms. */
 int64_t backoff_delay_from_ms(int64_t base_ms, uint32_t attempt, int64_t max_ms, uint32_t random);
 
-/* The poll delay after one that found nothing: 2, 5, 10, 20, 50, 100 ms, then 100; from 0 (found something): 2. */
+/*
+ * The poll delay after one that found nothing: from 0 (found something) 2 ms, then about half as much again, up to 100.
+ * So a row waits for half as long at most as the outbox was idle before it.
+ */
 int64_t poll_delay_next_ms(int64_t delay_ms);
 
 #endif

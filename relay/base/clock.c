@@ -2,13 +2,15 @@
 
 #include <time.h>
 
-static int64_t read_ms(clockid_t id)
+static int64_t read_us(clockid_t id)
 {
     struct timespec now;
     clock_gettime(id, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-int64_t clock_monotonic_ms(void) { return read_ms(CLOCK_MONOTONIC); }
+int64_t clock_monotonic_us(void) { return read_us(CLOCK_MONOTONIC); }
 
-int64_t clock_unix_ms(void) { return read_ms(CLOCK_REALTIME); }
+int64_t clock_monotonic_ms(void) { return read_us(CLOCK_MONOTONIC) / 1000; }
+
+int64_t clock_unix_ms(void) { return read_us(CLOCK_REALTIME) / 1000; }

@@ -24,7 +24,7 @@ int64_t backoff_delay_ms(uint32_t attempt, int64_t max_ms, uint32_t random)
 
 int64_t poll_delay_next_ms(int64_t delay_ms)
 {
-    static const int64_t steps[] = {POLL_DELAY_MIN_MS, 5, 10, 20, 50, POLL_DELAY_MAX_MS};
+    static const int64_t steps[] = {POLL_DELAY_MIN_MS, 3, 4, 5, 7, 10, 14, 20, 28, 40, 60, POLL_DELAY_MAX_MS};
     for (unsigned i = 0; i < sizeof steps / sizeof steps[0]; i++)
         if (steps[i] > delay_ms)
             return steps[i];

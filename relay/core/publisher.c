@@ -247,7 +247,7 @@ static void note_done(struct publisher *publisher, const struct publisher_report
         publisher->committed_unknown = true;
         publisher->isolate = false;
         publisher->attempt = 0;
-        publisher->poll_delay_ms = POLL_DELAY_MIN_MS;
+        publisher->poll_delay_ms = 0; /* the commit interval is the first delay */
         break;
     default:
         break;

@@ -100,7 +100,9 @@ struct worker {
     struct batch ahead;
     int64_t ahead_reached;
     int64_t row_bytes_average;
-    int64_t committed_ms; /* monotonic: the last commit */
+    int64_t committed_us; /* monotonic: the last commit */
+    int64_t polled_us;    /* monotonic: when the last poll began; 0: the batch was not polled for */
+    int64_t lead_us;      /* from a poll to its first record, on average */
 
     int64_t refused_seq; /* the row a broker refused, found in isolation; -1: none */
     struct error refusal;

@@ -14,25 +14,50 @@
 enum {
     ROW_BYTES_UNKNOWN = 1024,
     POLL_SHARE = 4, /* another stream's poll will do when it is no older than this part of the delay between polls */
-    PAUSE_SLICE_MS = 50
+    PAUSE_SLICE_US = 50000,
+    LEAD_US_MAX = WORKER_PRODUCE_GAP_MS * 1000 / 2,
 };
 
 /* Waits that pace the stream; a stop ends them soon, other commands are looked at when they are over. */
-static void pause_until(const struct worker *worker, int64_t until_ms)
+static void pause_until(const struct worker *worker, int64_t until_us)
 {
     while (!worker->kafka_stop.requested) {
-        int64_t left = until_ms - clock_monotonic_ms();
+        int64_t left = until_us - clock_monotonic_us();
         if (left <= 0)
             return;
-        if (left > PAUSE_SLICE_MS)
-            left = PAUSE_SLICE_MS;
-        nanosleep(&(struct timespec){.tv_nsec = left * 1000000}, NULL);
+        if (left > PAUSE_SLICE_US)
+            left = PAUSE_SLICE_US;
+        nanosleep(&(struct timespec){.tv_nsec = left * 1000}, NULL);
     }
+}
+
+/*
+ * [K13] Only a transaction's first record has to keep its distance from the commit before. So the poll and the reading
+ * come before the distance is over, by as long as they take.
+ */
+static void pause_before_poll(struct worker *worker)
+{
+    pause_until(worker, worker->committed_us + worker->options.commit_interval_ms * 1000LL - worker->lead_us);
+    worker->polled_us = clock_monotonic_us();
+}
+
+static void pause_before_produce(struct worker *worker)
+{
+    int64_t least_ms = WORKER_PRODUCE_GAP_MS;
+    if (worker->polled_us) {
+        int64_t lead_us = clock_monotonic_us() - worker->polled_us;
+        lead_us = lead_us < LEAD_US_MAX ? lead_us : LEAD_US_MAX;
+        worker->lead_us += (lead_us - worker->lead_us) / 8;
+        if (least_ms < worker->options.commit_interval_ms)
+            least_ms = worker->options.commit_interval_ms;
+    }
+    worker->polled_us = 0;
+    pause_until(worker, worker->committed_us + least_ms * 1000);
 }
 
 enum error_class worker_poll(struct worker *worker, bool *changed)
 {
-    pause_until(worker, worker->committed_ms + worker->options.commit_interval_ms);
+    pause_before_poll(worker);
 #ifdef BOXRELAY_FAULTS
     if (fault_planted("poll_by_sequence"))
         return window_planted_sequence_moved(worker->session, worker->reader, changed, &worker->error);
@@ -150,7 +175,7 @@ static enum error_class send_row(struct worker *worker, struct record_maker *mak
     if (record_make(maker, row, record, &worker->error) || check_row(worker, record))
         return worker->error.class;
     if (!worker->transaction_open) {
-        pause_until(worker, worker->committed_ms + WORKER_PRODUCE_GAP_MS); /* [K13] */
+        pause_before_produce(worker);
         if (producer_begin(worker->producer, clock_monotonic_ms() + PRODUCER_BATCH_MS_MAX, &worker->error))
             return worker->error.class;
         worker->transaction_open = true;
@@ -309,6 +334,17 @@ static enum error_class commit_tick(struct worker *worker)
     return batch_commit_take(worker->session, &worker->error);
 }
 
+/* While PostgreSQL writes the tick's row, the position goes out: the UPDATE's answer is taken in any case. */
+static enum error_class write_row(struct worker *worker, const struct tick_writing *tick)
+{
+    struct error ignored;
+    if (tick_write_send(worker->session, tick, &worker->error))
+        return worker->error.class;
+    enum error_class sent = worker->transaction_open ? send_position(worker) : ERROR_NONE;
+    enum error_class written = tick_write_take(worker->session, sent ? &ignored : &worker->error);
+    return sent ? sent : written;
+}
+
 /* [T1, T2] Returns only after COMMIT said so: the Kafka transaction must not be committed before. */
 static enum error_class write_tick(struct worker *worker)
 {
@@ -319,7 +355,7 @@ static enum error_class write_tick(struct worker *worker)
                                       .database = worker->database,
                                       .known = worker_known(worker)};
     fault_point("before_tick");
-    if (tick_write(worker->session, &tick, &worker->error) || commit_tick(worker)) {
+    if (write_row(worker, &tick) || commit_tick(worker)) {
         batch_rollback(worker->session);
         return worker->error.class;
     }
@@ -363,15 +399,15 @@ static enum error_class prepare_next(struct worker *worker)
 enum error_class worker_tick(struct worker *worker)
 {
     assert(worker->transaction_open && worker->sendable > 0);
-    if (prepare_next(worker) || send_position(worker)) {
+    if (prepare_next(worker)) {
         batch_rollback(worker->session);
         return worker->error.class;
     }
     if (fault_planted("tick_after_end_txn"))
-        return ERROR_NONE;
+        return send_position(worker);
     if (fault_planted("no_tick")) {
         batch_rollback(worker->session);
-        return ERROR_NONE;
+        return send_position(worker);
     }
     return write_tick(worker);
 }
@@ -385,7 +421,7 @@ static void advance(struct worker *worker)
     worker->has_last_full = !committed->slicing;
     if (worker->has_last_full)
         snapshot_copy(worker->last_full, &committed->from);
-    worker->committed_ms = clock_monotonic_ms();
+    worker->committed_us = clock_monotonic_us();
     view_committed(&worker->view, worker->batch.rows, worker->sendable);
     view_position(&worker->view, committed);
     batch_free(&worker->batch);

@@ -42,7 +42,7 @@ static void test_spread(void **state)
 static void test_poll_delay(void **state)
 {
     (void)state;
-    static const int64_t steps[] = {2, 5, 10, 20, 50, 100, 100, 100};
+    static const int64_t steps[] = {2, 3, 4, 5, 7, 10, 14, 20, 28, 40, 60, 100, 100, 100};
     int64_t delay = 0;
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         delay = poll_delay_next_ms(delay);

@@ -245,14 +245,14 @@ static void test_batches(void **state)
     done(&publisher, PUBLISHER_COMMIT);
     done(&publisher, PUBLISHER_POLL);
     assert_true(publisher.committed_unknown);
-    assert_int_equal(publisher.wait_until_ms, START_MS + POLL_DELAY_MIN_MS);
+    assert_int_equal(publisher.wait_until_ms, START_MS); /* the commit interval comes first, in any case */
 }
 
 /* Polls slow down; once idle, and only once, the position is stored as known without a tick [C3]. */
 static void test_idle(void **state)
 {
     (void)state;
-    static const int64_t delays[] = {5, 10, 20, 50, 100};
+    static const int64_t delays[] = {2, 3, 4, 5, 7, 10, 14, 20, 28, 40, 60, 100};
     struct publisher publisher;
     start_to_poll(&publisher);
     done(&publisher, PUBLISHER_READ);

@@ -18,6 +18,8 @@ import judge
 from relay import Relay, wait_until
 
 POLLS = r"pg_current_snapshot\(\)::text\s*$|pg_sequence_last_value"
+INSERT = ("INSERT INTO relay.outbox (topic, key, payload, partition) VALUES (%s, 'k', %s, %s) "
+          "RETURNING xid::text::bigint")
 WRITERS_OF_WAL = ("walwriter", "background writer", "checkpointer")
 
 
@@ -80,8 +82,7 @@ class Scene:
     def add(self, connection, payload, partition=0):
         """Inserts a row; returns its transaction's id."""
         with connection.cursor() as cursor:
-            cursor.execute("INSERT INTO relay.outbox (topic, key, payload, partition) VALUES (%s, 'k', %s, %s) "
-                           "RETURNING xid::text::bigint", (self.topic, payload, partition))
+            cursor.execute(INSERT, (self.topic, payload, partition))
             return cursor.fetchone()[0]
 
     def commit(self, connection, payload):
@@ -90,10 +91,9 @@ class Scene:
         self.written.append(payload)
 
     def insert(self, payload, partition=0):
-        """A row in a transaction of its own; returns the transaction's id."""
-        connection = self.begin()
-        xid = self.add(connection, payload, partition)
-        self.commit(connection, payload)
+        """A row in a transaction of its own, in one statement; returns the transaction's id."""
+        (xid,), = self.query(INSERT, (self.topic, payload, partition))
+        self.written.append(payload)
         return xid
 
     def insert_as(self, xid, payload):

@@ -148,7 +148,7 @@ def test_advance_on_empty(stage, crashing):
 def test_position_before_init(stage, postgres):
     """[K4] The predecessor commits after its successor has read the position, but before it is fenced."""
     scene = stage("position_before_init", postgres)
-    first = scene.start("after_tick=stop@1")
+    first = scene.start("before_tick=stop@1")
     scene.insert("a")
     scene.wait_stopped(first)
     second = scene.start("after_early_position=stop@1", wait=None)

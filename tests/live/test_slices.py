@@ -1,6 +1,7 @@
 """[W2] A window larger than a batch, read in slices, each slice a transaction of its own."""
 import judge
 import pytest
+from proxy import END_TXN
 from relay import REPOSITORY, Relay, wait_until
 
 ROWS, KEYS, BATCH = 500, 7, 40
@@ -36,6 +37,25 @@ def test_a_relay_killed_between_two_slices_goes_on_at_the_next(relay, database, 
     for record in judge.read(kafka, [name]):
         found.setdefault(record.key.decode(), []).append(int(record.value))
     assert found == {f"k{key}": list(range(key, 2 * ROWS, KEYS)) for key in range(KEYS)}
+
+
+def test_the_next_slice_is_read_while_kafka_commits(database, kafka, kafka_proxy, topic, tmp_path):
+    """While the EndTxn of one slice is held, the transaction of the next is open, and its rows are there."""
+    name = topic(1)
+    reading = ("SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND state = 'idle in transaction' "
+               "AND query LIKE 'COPY (%%'")
+    relay = Relay(database.dsn, kafka.bootstrap_via_proxy, tmp_path,
+                  config={"outbox": {"main": {"batch_rows_max": BATCH}}}).migrate()
+    with relay:
+        relay.wait_log("publishing the stream")
+        held = kafka_proxy.hold(api_key=END_TXN, contains=relay.name.encode())
+        insert(database, name, 0, ROWS)
+        held.wait_holding()
+        wait_until(lambda: database.query(reading, (f"boxrelay/{relay.name}/outbox/main",))[0][0] == 1, "a slice ahead")
+        assert judge.read(kafka, [name], allow_open=True, deadline=2) == []
+        held.release()
+        relay.drain()
+    assert [int(record.value) for record in judge.read(kafka, [name])] == list(range(ROWS))
 
 
 @pytest.mark.parametrize("table", ["relay.outbox", "relay.outbox_audit"])
