@@ -51,7 +51,8 @@ def test_the_next_slice_is_read_while_kafka_commits(database, kafka, kafka_proxy
         held = kafka_proxy.hold(api_key=END_TXN, contains=relay.name.encode())
         insert(database, name, 0, ROWS)
         held.wait_holding()
-        wait_until(lambda: database.query(reading, (f"boxrelay/{relay.name}/outbox/main",))[0][0] == 1, "a slice ahead")
+        session = (f"boxrelay/{relay.name}/outbox/main",)
+        wait_until(lambda: database.query(reading, session)[0][0] == 1, "a slice read ahead", 3)  # before a second EndTxn
         assert judge.read(kafka, [name], allow_open=True, deadline=2) == []
         held.release()
         relay.drain()
