@@ -3,10 +3,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "kafka/group.h"
 #include "kafka/producer.h"
 #include "kafka/properties.h"
+
+enum { TIMER_SLACK_NS = 2000000 };
 
 /* Below the user's: better than the library's for us, but a matter of taste. */
 static const struct {
@@ -159,9 +162,35 @@ enum error_class conf_make(const struct kafka_settings *settings, enum conf_kind
     return ERROR_NONE;
 }
 
+/*
+ * The library's main thread waits for its timers in whole milliseconds, rounded down, and turns in a loop for the rest
+ * (librdkafka 2.0.2, rdkafka.c, rd_kafka_thread_main): with a timer a second this was most of what an idle producer
+ * cost. A wait that may end a little late ends after its timer. Messages to the thread wake it as soon as ever, and the
+ * threads that talk to brokers, some of which it starts, are as prompt as the one that opened the handle.
+ */
+static rd_kafka_resp_err_t be_unhurried(rd_kafka_t *handle, rd_kafka_thread_type_t type, const char *name, void *opaque)
+{
+    (void)handle, (void)name;
+    unsigned long slack_ns = type == RD_KAFKA_THREAD_MAIN ? TIMER_SLACK_NS : (unsigned long)(uintptr_t)opaque;
+    (void)prctl(PR_SET_TIMERSLACK, slack_ns, 0UL, 0UL, 0UL);
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t listen_to_threads(rd_kafka_t *handle, const rd_kafka_conf_t *conf, void *opaque, char *why,
+                                             size_t size)
+{
+    (void)conf, (void)opaque, (void)why, (void)size;
+    int slack_ns = prctl(PR_GET_TIMERSLACK, 0UL, 0UL, 0UL, 0UL);
+    if (slack_ns <= 0)
+        return RD_KAFKA_RESP_ERR_NO_ERROR;
+    void *of_opener = (void *)(uintptr_t)slack_ns;
+    return rd_kafka_interceptor_add_on_thread_start(handle, "boxrelay-threads", be_unhurried, of_opener);
+}
+
 enum error_class conf_open(rd_kafka_type_t type, rd_kafka_conf_t **conf, rd_kafka_t **out, struct error *error)
 {
     char why[512];
+    rd_kafka_conf_interceptor_add_on_new(*conf, "boxrelay-threads", listen_to_threads, NULL);
     rd_kafka_t *handle = rd_kafka_new(type, *conf, why, sizeof why);
     if (!handle) {
         rd_kafka_conf_destroy(*conf);
