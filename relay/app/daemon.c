@@ -68,6 +68,9 @@ static void look_at_life(struct daemon *daemon, const struct overview *overview)
 {
     struct error error = {.class = ERROR_NONE};
     bool up;
+    if (overview->now_ms < daemon->life_at_ms)
+        return;
+    daemon->life_at_ms = overview->now_ms + DAEMON_BEAT_MS;
     char *body = health_render(overview, HEALTH_LIVE, HEALTH_MICROPROFILE, &up);
     if (!up) {
         char *why = health_explain(body);

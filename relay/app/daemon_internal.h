@@ -37,7 +37,8 @@ struct daemon {
     struct outbox_service *service; /* set once before started, freed after HTTP has ended */
     struct http *http;
     struct watch watch;
-    bool live; /* at the last look */
+    bool live;          /* at the last look at it */
+    int64_t life_at_ms; /* when the next one is due */
     struct log_said life_said;
     char summary[SUMMARY_MAX]; /* as told to the service manager last */
     /* Read by the HTTP thread. */

@@ -38,7 +38,7 @@ void view_slot_emptied(struct view *view);
  */
 bool view_may_clean(struct view *view, bool *refused);
 
-/* Thread: any. */
+/* Of the topics only the first topic_count. Thread: any. */
 void view_copy(struct view *view, struct outbox_stream_view *out);
 /* Where there may be rows to count: false when the position is not known, or *drained. */
 bool view_copy_position(struct view *view, struct position *out, bool *drained);
