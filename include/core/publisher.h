@@ -36,6 +36,7 @@ enum {
     PUBLISHER_STOPPED_JITTER_MS = 6000, /* ... but not by all streams at once */
     PUBLISHER_TOPIC_MS_MIN = 1000,      /* a missing topic is a deployment order, over in seconds */
     PUBLISHER_TOPIC_MS_MAX = 5000,
+    PUBLISHER_REST_MS = 30000,                   /* the longest wait of a POLL that others poll for [C4] */
     PUBLISHER_PAUSED_LOOK_MS = 10000,            /* a pause that only the stream's row told of is looked at again */
     PUBLISHER_KNOW_AFTER_MS = POLL_DELAY_MAX_MS, /* idle: polls have slowed down to this delay [C3] */
 };
@@ -77,8 +78,11 @@ enum publisher_command {
     PUBLISHER_LOSE, /* assigned to somebody else, or the assignment was lost */
     PUBLISHER_PAUSE,
     PUBLISHER_RESUME,
-    PUBLISHER_WAKE, /* something an operator did: try a stopped stream again now */
-    PUBLISHER_STOP, /* finish the batch, then end */
+    PUBLISHER_WAKE,  /* something an operator did: try a stopped stream again now */
+    PUBLISHER_REST,  /* another stream polls for this one, which saw what that one sees: an idle POLL waits long */
+    PUBLISHER_WATCH, /* from now on this stream polls for those that rest */
+    PUBLISHER_LOOK,  /* another stream's poll saw a change, or failed: poll now */
+    PUBLISHER_STOP,  /* finish the batch, then end */
 };
 
 struct publisher_report {

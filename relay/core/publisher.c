@@ -409,7 +409,25 @@ static void note_command(struct publisher *publisher, enum publisher_command com
     case PUBLISHER_STOP:
         publisher->stopping = true;
         break;
+    case PUBLISHER_REST:
+    case PUBLISHER_WATCH:
+    case PUBLISHER_LOOK:
+        break;
     }
+}
+
+/* Words about when to poll; none of them means anything elsewhere. */
+static void note_polling(struct publisher *publisher, enum publisher_command command, int64_t now_ms)
+{
+    int64_t *until_ms = &publisher->wait_until_ms;
+    if (publisher->state != PUBLISHER_POLL)
+        return;
+    if (command == PUBLISHER_WAKE || command == PUBLISHER_LOOK)
+        *until_ms = now_ms;
+    if (command == PUBLISHER_WATCH && *until_ms > now_ms + publisher->poll_delay_ms)
+        *until_ms = now_ms + publisher->poll_delay_ms;
+    if (command == PUBLISHER_REST && publisher->poll_delay_ms >= POLL_DELAY_MAX_MS)
+        *until_ms = now_ms + PUBLISHER_REST_MS;
 }
 
 struct publisher_release publisher_command(struct publisher *publisher, enum publisher_command command, int64_t now_ms)
@@ -418,8 +436,7 @@ struct publisher_release publisher_command(struct publisher *publisher, enum pub
     struct publisher_release release = {0};
     note_command(publisher, command);
     if (publisher_waits(publisher->state)) {
-        if (command == PUBLISHER_WAKE && publisher->state == PUBLISHER_POLL)
-            publisher->wait_until_ms = now_ms;
+        note_polling(publisher, command, now_ms);
         release = settle(publisher, now_ms);
     }
     publisher->woken = false;

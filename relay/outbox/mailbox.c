@@ -1,5 +1,6 @@
 #include "mailbox.h"
 
+#include <assert.h>
 #include <time.h>
 
 void mailbox_init(struct mailbox *mailbox)
@@ -37,9 +38,17 @@ void mailbox_send(struct mailbox *mailbox, enum publisher_command command)
     case PUBLISHER_WAKE:
         mailbox->has_wake = true;
         break;
+    case PUBLISHER_WATCH:
+        mailbox->has_watch = true;
+        break;
+    case PUBLISHER_LOOK:
+        mailbox->has_look = true;
+        break;
     case PUBLISHER_STOP:
         mailbox->has_stop = true;
         break;
+    case PUBLISHER_REST: /* a worker's word to itself */
+        assert(!"nobody sends another to rest");
     }
     pthread_cond_signal(&mailbox->changed);
     pthread_mutex_unlock(&mailbox->lock);
@@ -56,6 +65,12 @@ static bool take(struct mailbox *mailbox, enum publisher_command *command)
     } else if (mailbox->has_wake) {
         mailbox->has_wake = false;
         *command = PUBLISHER_WAKE;
+    } else if (mailbox->has_watch) {
+        mailbox->has_watch = false;
+        *command = PUBLISHER_WATCH;
+    } else if (mailbox->has_look) {
+        mailbox->has_look = false;
+        *command = PUBLISHER_LOOK;
     } else if (mailbox->has_stop) {
         mailbox->has_stop = false;
         *command = PUBLISHER_STOP;
@@ -70,7 +85,7 @@ bool mailbox_take(struct mailbox *mailbox, int64_t until_ms, enum publisher_comm
     struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
     pthread_mutex_lock(&mailbox->lock);
     bool taken = take(mailbox, command);
-    while (!taken && pthread_cond_timedwait(&mailbox->changed, &mailbox->lock, &until) == 0)
+    while (!taken && until_ms > 0 && pthread_cond_timedwait(&mailbox->changed, &mailbox->lock, &until) == 0)
         taken = take(mailbox, command);
     if (!taken)
         taken = take(mailbox, command);

@@ -1,6 +1,6 @@
 /*
  * How other threads talk to a worker: the last word on each subject counts, so it is bounded by its shape and a
- * sender never waits. Invariant: a word is delivered once, in the order leadership, pause, wake, stop.
+ * sender never waits. Invariant: a word is delivered once, in the order leadership, pause, wake, watch, look, stop.
  */
 #ifndef OUTBOX_MAILBOX_H
 #define OUTBOX_MAILBOX_H
@@ -14,7 +14,7 @@
 struct mailbox {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool has_leadership, has_pause, has_wake, has_stop;
+    bool has_leadership, has_pause, has_wake, has_watch, has_look, has_stop;
     enum publisher_command leadership, pause;
 };
 

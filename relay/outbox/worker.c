@@ -35,9 +35,17 @@ static void keep_aborted(struct worker *worker)
 }
 #endif
 
-/* The producer goes before the batch whose bytes it borrows. */
+/* Does not wait for the next poll any more; `polls`: because it is about to make it. */
+static void get_up(struct worker *worker, bool polls)
+{
+    last_poll_get_up(&worker->configuration->last_poll, &worker->sleeper, polls);
+}
+
+/* The producer goes before the batch whose bytes it borrows. That may take its time, so others poll first. */
 static void let_go(struct worker *worker, struct publisher_release release)
 {
+    if (release.producer || release.session)
+        get_up(worker, false);
     if (release.producer) {
 #ifdef BOXRELAY_FAULTS
         keep_aborted(worker);
@@ -173,6 +181,8 @@ static void step(struct worker *worker, const struct publisher_report *report)
     enum publisher_state before = worker->publisher.state;
     bool had_producer = worker->producer != NULL;
     struct publisher_release release = publisher_step(&worker->publisher, report);
+    if (report->event == PUBLISHER_FAILED && release.session)
+        last_poll_forget(&worker->configuration->last_poll);
     let_go(worker, release);
     if (report->event == PUBLISHER_FAILED)
         note_failure(worker, before, had_producer);
@@ -213,10 +223,22 @@ static void serve_producer(struct worker *worker)
     producer_idle(worker->producer);
 }
 
+/* [C4] An idle stream whose last window is what the last poll of them all saw need not look by itself. */
+static void rest(struct worker *worker)
+{
+    const struct publisher *publisher = &worker->publisher;
+    bool idle = publisher->state == PUBLISHER_POLL && publisher->poll_delay_ms >= POLL_DELAY_MAX_MS;
+    if (!idle || !worker->has_last_full || worker->position->slicing || fault_planted("poll_by_sequence"))
+        return;
+    if (last_poll_rest(&worker->configuration->last_poll, &worker->sleeper, worker->last_full))
+        (void)publisher_command(&worker->publisher, PUBLISHER_REST, clock_monotonic_ms());
+}
+
 static void wait_once(struct worker *worker)
 {
     show_state(worker);
     serve_producer(worker);
+    rest(worker);
     if (wait_for_command(worker))
         return;
     int64_t now_ms = clock_monotonic_ms();
@@ -238,11 +260,14 @@ static void *run(void *opaque)
             worker_drop_ahead(worker);
         if (worker->publisher.state == PUBLISHER_ENDED)
             break;
-        if (waiting(worker))
+        if (waiting(worker)) {
             wait_once(worker);
-        else
-            work(worker);
+            continue;
+        }
+        get_up(worker, worker->publisher.state == PUBLISHER_POLL);
+        work(worker);
     }
+    get_up(worker, false);
     worker_drop_ahead(worker);
     let_go(worker, (struct publisher_release){.producer = true, .session = true});
     worker->ended = true;
@@ -310,6 +335,7 @@ enum error_class worker_start(struct configuration *configuration, const struct 
     make_names(worker);
     publisher_init(&worker->publisher);
     mailbox_init(&worker->mailbox);
+    worker->sleeper.mailbox = &worker->mailbox;
     bool viewed = view_init(&worker->view, stream->name);
     if (!viewed || !allocate(worker)) {
         error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for a worker");

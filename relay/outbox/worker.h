@@ -17,6 +17,7 @@
 #include "core/publisher.h"
 #include "core/start.h"
 #include "kafka/positions.h"
+#include "last_poll.h"
 #include "mailbox.h"
 #include "outbox/service.h"
 #include "pg/catalog.h"
@@ -55,6 +56,7 @@ struct worker {
     pthread_t thread;
     atomic_bool ended;
     struct mailbox mailbox;
+    struct poll_sleeper sleeper; /* in the configuration's last poll */
     struct session_stop session_stop;
     struct kafka_stop kafka_stop;
     struct view view;

@@ -64,7 +64,7 @@ enum error_class worker_poll(struct worker *worker, bool *changed)
 #endif
     int64_t now_ms = clock_monotonic_ms();
     struct last_poll *last = &worker->configuration->last_poll;
-    if (!last_poll_take(last, now_ms - worker->publisher.poll_delay_ms / POLL_SHARE, worker->until)) {
+    if (!last_poll_take(last, &worker->sleeper, now_ms - worker->publisher.poll_delay_ms / POLL_SHARE, worker->until)) {
         if (poll_snapshot(worker->session, worker->until, &worker->error))
             return worker->error.class;
         last_poll_give(last, now_ms, worker->until);

@@ -566,6 +566,32 @@ static void test_wake(void **state)
     assert_int_equal(publisher.wait_until_ms, START_MS + 5000);
 }
 
+static void test_polls_shared(void **state)
+{
+    (void)state;
+    static const enum publisher_command words[] = {PUBLISHER_REST, PUBLISHER_WATCH, PUBLISHER_LOOK};
+    struct publisher publisher = in_state(PUBLISHER_POLL);
+    publisher.poll_delay_ms = POLL_DELAY_MAX_MS / 2; /* not idle yet: it waits for its next poll as before */
+    publisher.wait_until_ms = START_MS + 10;
+    command(&publisher, PUBLISHER_REST, PUBLISHER_POLL);
+    command(&publisher, PUBLISHER_WATCH, PUBLISHER_POLL);
+    assert_int_equal(publisher.wait_until_ms, START_MS + 10);
+    publisher.poll_delay_ms = POLL_DELAY_MAX_MS;
+    command(&publisher, PUBLISHER_REST, PUBLISHER_POLL);
+    assert_int_equal(publisher.wait_until_ms, START_MS + PUBLISHER_REST_MS);
+    command(&publisher, PUBLISHER_WATCH, PUBLISHER_POLL);
+    assert_int_equal(publisher.wait_until_ms, START_MS + POLL_DELAY_MAX_MS);
+    command(&publisher, PUBLISHER_LOOK, PUBLISHER_POLL);
+    assert_int_equal(publisher.wait_until_ms, START_MS);
+    for (int from = 0; from < PUBLISHER_ENDED; from++) /* a word that comes late ends no other wait */
+        for (size_t i = 0; from != PUBLISHER_POLL && i < COUNT_OF(words); i++) {
+            publisher = in_state((enum publisher_state)from);
+            int64_t until_ms = publisher.wait_until_ms;
+            command(&publisher, words[i], (enum publisher_state)from);
+            assert_int_equal(publisher.wait_until_ms, until_ms);
+        }
+}
+
 static void test_stop(void **state)
 {
     (void)state;
@@ -678,8 +704,9 @@ static void walk_step(struct random *random, struct walk *walk, int64_t now_ms)
 
 static void walk_command(struct random *random, struct walk *walk, int64_t now_ms)
 {
-    static const enum publisher_command often[] = {PUBLISHER_LEAD, PUBLISHER_LEAD,  PUBLISHER_HOLD,   PUBLISHER_LOSE,
-                                                   PUBLISHER_WAKE, PUBLISHER_PAUSE, PUBLISHER_RESUME, PUBLISHER_RESUME};
+    static const enum publisher_command often[] = {PUBLISHER_LEAD,   PUBLISHER_LEAD,  PUBLISHER_HOLD,  PUBLISHER_LOSE,
+                                                   PUBLISHER_WAKE,   PUBLISHER_PAUSE, PUBLISHER_LEAD,  PUBLISHER_RESUME,
+                                                   PUBLISHER_RESUME, PUBLISHER_REST,  PUBLISHER_WATCH, PUBLISHER_LOOK};
     enum publisher_state before = walk->publisher.state;
     struct publisher_release release =
         publisher_command(&walk->publisher, often[random_below(random, COUNT_OF(often))], now_ms);
@@ -750,6 +777,7 @@ int main(void)
         cmocka_unit_test(test_rebalance),
         cmocka_unit_test(test_fenced_and_lost),
         cmocka_unit_test(test_wake),
+        cmocka_unit_test(test_polls_shared),
         cmocka_unit_test(test_stop),
         cmocka_unit_test(test_random_walk),
         cmocka_unit_test(test_random_stop),

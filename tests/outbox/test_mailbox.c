@@ -28,6 +28,8 @@ static void last_word_counts(void **state)
 {
     mailbox_init(&mailbox);
     mailbox_send(&mailbox, PUBLISHER_STOP);
+    mailbox_send(&mailbox, PUBLISHER_LOOK);
+    mailbox_send(&mailbox, PUBLISHER_WATCH);
     mailbox_send(&mailbox, PUBLISHER_LEAD);
     mailbox_send(&mailbox, PUBLISHER_HOLD);
     mailbox_send(&mailbox, PUBLISHER_LEAD);
@@ -37,6 +39,8 @@ static void last_word_counts(void **state)
     assert_next(PUBLISHER_LEAD);
     assert_next(PUBLISHER_RESUME);
     assert_next(PUBLISHER_WAKE);
+    assert_next(PUBLISHER_WATCH);
+    assert_next(PUBLISHER_LOOK); /* after WATCH: a wait that it ended does not begin again */
     assert_next(PUBLISHER_STOP);
     assert_empty();
     mailbox_fini(&mailbox);
