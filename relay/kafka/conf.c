@@ -21,6 +21,8 @@ static const struct {
     {CONF_EVERY, "reconnect.backoff.max.ms", "1000"},
     {CONF_PRODUCER, "linger.ms", "5"}, /* a commit flushes regardless */
     {CONF_PRODUCER, "compression.type", "lz4"},
+    {CONF_INBOX, "queued.max.messages.kbytes", "16384"},
+    {CONF_INBOX, "fetch.error.backoff.ms", "5"}, /* else a full queue costs half a second each time */
 };
 
 #define TEXT_(number) #number
@@ -48,14 +50,15 @@ static const struct {
     {CONF_EVERY, "allow.auto.create.topics", "false", "a misspelt topic must show, not appear"},
     {CONF_PRODUCER, "delivery.report.only.error", "true", "the commit counts on it"},
     {CONF_EVERY, "log.queue", "true", "the library's log lines go through the relay's log"},
-    {CONF_READER, "isolation.level", "read_committed", "exactly once rests on it"},
-    {CONF_READER, "auto.offset.reset", "error", "a jump to another offset would lose messages without a word"},
-    {CONF_READER | CONF_GROUP, "enable.auto.commit", "false", "offsets are kept where the data is"},
+    {CONF_READER | CONF_INBOX, "isolation.level", "read_committed", "exactly once rests on it"},
+    {CONF_READER | CONF_INBOX, "auto.offset.reset", "error",
+     "a jump to another offset would lose messages without a word"},
+    {CONF_READER | CONF_GROUP | CONF_INBOX, "enable.auto.commit", "false", "offsets are kept where the data is"},
     {0, "auto.commit.enable", NULL, "offsets are kept where the data is"},
-    {CONF_READER | CONF_GROUP, "enable.auto.offset.store", "false", "offsets are kept where the data is"},
+    {CONF_READER | CONF_GROUP | CONF_INBOX, "enable.auto.offset.store", "false", "offsets are kept where the data is"},
     {0, "offset.store.method", NULL, "offsets are kept where the data is"},
-    {0, "enable.partition.eof", NULL, "the end of a partition is no fact to rely on"},
-    {CONF_READER, "check.crcs", "true", "damaged records must not be stored"},
+    {CONF_INBOX, "enable.partition.eof", "true", "an inbox looks for the end of its partitions itself"},
+    {CONF_READER | CONF_INBOX, "check.crcs", "true", "damaged records must not be stored"},
     {0, "group.id", NULL, "it is made from the relay's name"},
     {0, "group.instance.id", NULL, "it is the option instance_id"},
     {0, "group.protocol", NULL, "leadership rests on the classic protocol's timing"},
@@ -63,10 +66,11 @@ static const struct {
     {0, "group.protocol.type", NULL, "all instances must agree on it"},
     {0, "max.poll.interval.ms", NULL, "a slow broker must not cost the leadership"},
     {0, "test.mock.num.brokers", NULL, "a cluster that is not there keeps nothing"},
-    {CONF_GROUP, "partition.assignment.strategy", "range", "all instances must agree on it"},
-    {CONF_GROUP, "session.timeout.ms", TEXT(6000), "it decides how soon another instance takes over"},
-    {CONF_GROUP, "heartbeat.interval.ms", TEXT(500), "it decides how soon another instance takes over"},
-    {CONF_GROUP, "topic.metadata.refresh.interval.ms", TEXT(2000), "a new stream must be seen soon"},
+    {CONF_GROUP | CONF_INBOX, "partition.assignment.strategy", "range", "all instances must agree on it"},
+    {CONF_GROUP | CONF_INBOX, "session.timeout.ms", TEXT(6000), "it decides how soon another instance takes over"},
+    {CONF_GROUP | CONF_INBOX, "heartbeat.interval.ms", TEXT(500), "it decides how soon another instance takes over"},
+    {CONF_GROUP | CONF_INBOX, "topic.metadata.refresh.interval.ms", TEXT(2000),
+     "a new stream or partition must be seen soon"},
     {0, "enabled_events", NULL, "the relay chooses its events"},
 };
 
@@ -82,13 +86,13 @@ const char *conf_owned_reason(const char *name)
     return NULL;
 }
 
-bool conf_default(size_t index, const char **name, const char **value, bool *of_producers)
+bool conf_default(size_t index, const char **name, const char **value, enum conf_kind *kind)
 {
     if (index >= COUNT_OF(defaults))
         return false;
     *name = defaults[index].name;
     *value = defaults[index].value;
-    *of_producers = defaults[index].kinds == CONF_PRODUCER;
+    *kind = defaults[index].kinds == CONF_EVERY ? CONF_ADMIN : (enum conf_kind)defaults[index].kinds;
     return true;
 }
 

@@ -18,14 +18,15 @@ enum conf_kind {
     CONF_READER = 2,   /* reads a partition back, without a group */
     CONF_GROUP = 4,    /* member of the leadership group */
     CONF_ADMIN = 8,    /* creates and describes topics */
-    CONF_EVERY = 15,
+    CONF_INBOX = 16,   /* member of an inbox's group, reads */
+    CONF_EVERY = 31,
 };
 
 /* The reason why users may not set a property; NULL when they may. */
 const char *conf_owned_reason(const char *name);
 
-/* The default of ours at `index`; false beyond the last. */
-bool conf_default(size_t index, const char **name, const char **value, bool *of_producers);
+/* The default of ours at `index`, and a kind that has it; false beyond the last. */
+bool conf_default(size_t index, const char **name, const char **value, enum conf_kind *kind);
 
 /* Calls offer() with each name that conf_owned_reason knows. */
 void conf_owned_names(void (*offer)(void *opaque, const char *name), void *opaque);

@@ -122,21 +122,31 @@ bool kafka_property_describe(const char *name, struct kafka_property *property)
     return each_row(describe_row, &(struct description){name, property});
 }
 
+/* Does a client of this kind have the value? */
+static bool is_in_force(const struct kafka_settings *settings, enum conf_kind kind, const char *name, const char *value)
+{
+    struct error error;
+    rd_kafka_conf_t *conf;
+    char now[256];
+    size_t size = sizeof now;
+    if (conf_make(settings, kind, NULL, &conf, &error) != ERROR_NONE)
+        return false;
+    bool is = rd_kafka_conf_get(conf, name, now, &size) == RD_KAFKA_CONF_OK && strcmp(now, value) == 0;
+    rd_kafka_conf_destroy(conf);
+    return is;
+}
+
 void kafka_property_defaults(const struct kafka_settings *settings,
                              void (*shown)(void *opaque, enum kafka_scope scope, const char *name, const char *value),
                              void *opaque)
 {
-    struct error error;
-    rd_kafka_conf_t *conf;
-    if (conf_make(settings, CONF_PRODUCER, NULL, &conf, &error) != ERROR_NONE)
-        return;
     const char *name, *value;
-    bool of_producers;
-    for (size_t i = 0; conf_default(i, &name, &value, &of_producers); i++) {
-        char now[256];
-        size_t size = sizeof now;
-        if (rd_kafka_conf_get(conf, name, now, &size) == RD_KAFKA_CONF_OK && strcmp(now, value) == 0)
-            shown(opaque, of_producers ? KAFKA_PRODUCER : KAFKA_ALL, name, value);
-    }
-    rd_kafka_conf_destroy(conf);
+    enum conf_kind kind;
+    for (size_t i = 0; conf_default(i, &name, &value, &kind); i++)
+        if (is_in_force(settings, kind, name, value))
+            shown(opaque,
+                  kind == CONF_PRODUCER ? KAFKA_PRODUCER
+                  : kind == CONF_INBOX  ? KAFKA_CONSUMER
+                                        : KAFKA_ALL,
+                  name, value);
 }
