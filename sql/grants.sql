@@ -39,9 +39,9 @@ BEGIN
     -- Partitions are in the list by themselves. Sequences of identity columns follow their tables.
     FOR owned IN
         SELECT format('ALTER %s relay.%I OWNER TO relay_owner',
-                      CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, c.relname) AS command
+                      CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END, c.relname) AS command
             FROM pg_catalog.pg_class c
-            WHERE c.relnamespace = 'relay'::regnamespace AND c.relkind IN ('r', 'p', 'v')
+            WHERE c.relnamespace = 'relay'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'c')
                   AND c.relowner <> 'relay_owner'::regrole
         UNION ALL
         SELECT format('ALTER FUNCTION %s OWNER TO relay_owner', p.oid::regprocedure)
@@ -98,5 +98,46 @@ BEGIN
         RAISE NOTICE 'pg_read_all_stats is not granted to relay_owner, the age of a transaction that holds cleaning '
                      'back stays unknown';
     END;
+END
+$relay$;
+
+-- Inboxes, where migration 4 was applied. Business code takes messages, the relay stores them.
+DO $relay$
+DECLARE
+    taking regprocedure;
+    inbox record;
+BEGIN
+    IF to_regclass('relay.subscription') IS NULL THEN
+        RETURN;
+    END IF;
+    FOR taking IN
+        SELECT p.oid FROM pg_catalog.pg_proc p
+            WHERE p.pronamespace = 'relay'::regnamespace
+                  AND p.proname IN ('take', 'done', 'retry', 'reject', 'claim', 'ack', 'nack')
+    LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO relay_app', taking);
+    END LOOP;
+    GRANT SELECT ON TABLE relay.subscription, relay.ring, relay.source, relay.source_offset, relay.lane, relay.held,
+        relay.held_key, relay.dead, relay.dead_letter TO relay_daemon;
+    -- FOR SHARE needs the right to update a column.
+    GRANT UPDATE (slot_since) ON TABLE relay.ring TO relay_daemon;
+    GRANT UPDATE (started_at) ON TABLE relay.subscription TO relay_daemon;
+    GRANT UPDATE ON TABLE relay.source_offset TO relay_daemon;
+    GRANT INSERT ON TABLE relay.dead TO relay_daemon;
+    GRANT EXECUTE ON FUNCTION relay.make_source(uuid, text, integer, integer, bigint) TO relay_daemon;
+    FOR inbox IN SELECT s.short_name FROM relay.stream s WHERE s.kind = 'inbox' AND s.dropped_at IS NULL LOOP
+        PERFORM relay.grant_inbox(relay.inbox_table(inbox.short_name));
+    END LOOP;
+END
+$relay$;
+
+-- Cleaning of inboxes, where migration 5 was applied.
+DO $relay$
+BEGIN
+    IF to_regprocedure('relay.clean_inbox(uuid, interval, interval)') IS NULL THEN
+        RETURN;
+    END IF;
+    GRANT SELECT ON TABLE relay.closed_slot, relay.closed_generation TO relay_daemon;
+    GRANT EXECUTE ON FUNCTION relay.clean_inbox(uuid, interval, interval) TO relay_daemon;
 END
 $relay$;

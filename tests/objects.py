@@ -12,7 +12,7 @@ from pathlib import Path
 SQL = Path(__file__).resolve().parents[1] / "sql"
 MIGRATIONS = sorted((SQL / "migrations").glob("*.sql"))
 VERIFY = SQL / "statements/verify.sql"
-SAMPLE = "outbox_sample"
+SAMPLES = {"outbox_sample": "outbox", "inbox_sample": "inbox"}
 
 
 def version_of(migration):
@@ -26,20 +26,25 @@ def list_of(version):
 
 
 def objects(run):
-    """The list of a database with all migrations and the grants, by run(sql) -> rows; leaves an outbox behind.
+    """The list of a database with all migrations and the grants, by run(sql) -> rows; leaves two streams behind.
 
-    An outbox of a name that occurs nowhere else stands for all of them; the listing of main is left out.
+    An outbox and an inbox of a name that occurs nowhere else stand for all of them; the listing of main is left out.
     """
-    run("SELECT relay.create_outbox('sample')")
+    run("SELECT relay.create_outbox('sample'), relay.create_inbox('sample')")
     run("SET search_path = ''")
     run("PREPARE verify(text) AS " + VERIFY.read_text())
     found = [(kind, place, name, definition) for kind, place, name, _, definition in run("EXECUTE verify('')")]
-    sample = [tuple(field.replace(SAMPLE, "outbox") for field in row) for row in found if SAMPLE in "".join(row)]
+    def named(field, form):
+        for sample, name in SAMPLES.items():
+            field = field.replace(sample, form.format(name))
+        return field
+
+    sample = {tuple(named(field, "{}") for field in row) for row in found if any(name in "".join(row) for name in SAMPLES)}
     lines = []
     for row in found:
         assert not any("\t" in field or "\n" in field for field in row), row
         if row not in sample:
-            lines.append("\t".join(row).replace(SAMPLE, "{outbox}") + "\n")
+            lines.append(named("\t".join(row), "{{{}}}") + "\n")
     return "".join(lines)
 
 

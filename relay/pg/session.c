@@ -399,6 +399,48 @@ enum error_class session_copy_next(struct session *session, struct copied_row *r
     }
 }
 
+enum error_class session_copy_in(struct session *session, const char *sql, struct error *error)
+{
+    if (!PQsendQuery(session->connection, sql))
+        return fail_connection(session, error);
+    if (wait_result(session, error))
+        return error->class;
+    PGresult *result = PQgetResult(session->connection);
+    bool copying = PQresultStatus(result) == PGRES_COPY_IN;
+    if (!copying)
+        fail_result(result, error);
+    PQclear(result);
+    return copying ? ERROR_NONE : drop_rest(session, error);
+}
+
+enum error_class session_copy_put(struct session *session, const char *bytes, size_t size, struct error *error)
+{
+    enum { PUT_MAX = 1 << 20 };
+    while (size > 0) {
+        int part = size < PUT_MAX ? (int)size : PUT_MAX;
+        int put = PQputCopyData(session->connection, bytes, part);
+        if (put < 0)
+            return fail_connection(session, error);
+        if (put == 0 &&
+            wait_socket(session, POLLOUT, clock_monotonic_ms() + SESSION_ANSWER_TIMEOUT_MS, SESSION_STOP_NOW, error))
+            return error->class;
+        bytes += put ? part : 0;
+        size -= put ? (size_t)part : 0;
+    }
+    return ERROR_NONE;
+}
+
+enum error_class session_copy_end(struct session *session, struct error *error)
+{
+    int ended;
+    while ((ended = PQputCopyEnd(session->connection, NULL)) == 0)
+        if (wait_socket(session, POLLOUT, clock_monotonic_ms() + SESSION_ANSWER_TIMEOUT_MS, SESSION_STOP_NOW, error))
+            return error->class;
+    if (ended < 0)
+        return fail_connection(session, error);
+    return collect(session, NULL, error);
+}
+
 enum error_class session_commit_send(struct session *session, struct error *error)
 {
     session->warnings = 0;
@@ -516,9 +558,9 @@ int session_error_position(const struct session *session) { return session->erro
 
 int session_server_version(const struct session *session) { return PQserverVersion(session->connection); }
 
-char *sql_for_relation(const char *sql, const char *relation)
+char *sql_for_relation(const char *sql, const char *kind, const char *relation)
 {
-    static const char table[] = "relay.outbox", beside[] = "relay.\"outbox#";
+    const size_t kind_length = strlen(kind);
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
@@ -526,15 +568,17 @@ char *sql_for_relation(const char *sql, const char *relation)
         return NULL;
     for (const char *found; (found = strstr(sql, "relay.")); sql = found) {
         fprintf(out, "%.*s", (int)(found - sql), sql);
-        if (strncmp(found, table, sizeof table - 1) == 0) {
+        found += strlen("relay.");
+        bool quoted = *found == '"';
+        const char *name = found + quoted;
+        bool is_table = strncmp(name, kind, kind_length) == 0 && (!quoted || name[kind_length] == '#');
+        if (is_table && quoted)
+            fprintf(out, "relay.\"%s", relation + strlen("relay."));
+        else if (is_table)
             fputs(relation, out);
-            found += sizeof table - 1;
-        } else if (strncmp(found, beside, sizeof beside - 1) == 0) {
-            fprintf(out, "relay.\"%s#", relation + strlen("relay."));
-            found += sizeof beside - 1;
-        } else {
-            fputc(*found++, out);
-        }
+        else
+            fputs("relay.", out);
+        found = is_table ? name + kind_length : found;
     }
     fputs(sql, out);
     fclose(out);

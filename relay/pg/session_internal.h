@@ -59,6 +59,15 @@ struct copied_row {
 MUST_CHECK enum error_class session_copy_next(struct session *session, struct copied_row *row, struct error *error);
 
 /*
+ * COPY ... FROM STDIN (FORMAT binary): begin, any number of puts of whatever size, end. The bytes between begin and end
+ * are the caller's, head and trailer included. A failure of any of them has ended the COPY.
+ */
+MUST_CHECK enum error_class session_copy_in(struct session *session, const char *sql, struct error *error);
+MUST_CHECK enum error_class session_copy_put(struct session *session, const char *bytes, size_t size,
+                                             struct error *error);
+MUST_CHECK enum error_class session_copy_end(struct session *session, struct error *error);
+
+/*
  * COMMIT that counts only with the tag "COMMIT" and without a WARNING [T2]. RECREATE otherwise. It may be sent first
  * and its answer taken later; in between nothing else may be asked of the session.
  */
@@ -73,9 +82,9 @@ enum error_class session_fail_standby(struct error *error);
 void session_rollback(struct session *session);
 
 /*
- * `sql` with the table it was written for, relay.outbox, replaced by `relation`, and so the names made from it, as
- * relay."outbox#seq". An outbox's name needs no quotes (relay.outbox_table). The caller frees.
+ * `sql` with the table it was written for, relay.outbox or relay.inbox (`kind`), replaced by `relation`, and so the
+ * names made from it, as relay."outbox#seq". The table's name needs no quotes (relay.outbox_table). The caller frees.
  */
-char *sql_for_relation(const char *sql, const char *relation);
+char *sql_for_relation(const char *sql, const char *kind, const char *relation);
 
 #endif

@@ -54,7 +54,7 @@ enum error_class window_reader_new(const char *relation, struct window_reader **
     bool good = reader != NULL;
     *out = reader;
     for (int i = 0; good && i < STATEMENTS; i++)
-        good = (reader->sql[i] = sql_for_relation(written[i], relation)) != NULL;
+        good = (reader->sql[i] = sql_for_relation(written[i], "outbox", relation)) != NULL;
 #ifdef BOXRELAY_FAULTS
     if (reader) {
         reader->planted_relation = strdup(relation);

@@ -1,24 +1,29 @@
--- Every object of schema relay as it should be (wanted) and as it is (found). $1 lists what should be, as
--- sql/objects/ does: a line an object, its four fields parted by tabs, {outbox} in the place of an outbox table's
--- name; an empty list: all is shown as found. Reads catalogues only, so it may run anywhere and as anybody who can read relay.stream. What belongs to
--- one table has it as its place. A slot of a ring has the columns, constraints and indexes of its table, by force
--- of the server: only what it has beyond them is looked at.
+-- Every object of schema relay as it should be (wanted) and as it is (found). $1 lists what should be, as sql/objects/
+-- does: a line an object, its four fields parted by tabs, {outbox} or {inbox} in the place of the name of an outbox or
+-- inbox table; an empty list: all is shown as found. Reads catalogues only, so it may run anywhere and as anybody who
+-- can read relay.stream. What belongs to one table has it as its place. Functions of one inbox have its name in their
+-- text, which is compared as if it were that of main. A slot of a ring has the columns, constraints and indexes of its
+-- table, by force of the server: only what it has beyond them is looked at.
 WITH relay_schema AS (
     SELECT n.oid, n.nspowner, n.nspacl, n.nspowner::regrole::text AS owner
     FROM pg_namespace AS n
     WHERE n.nspname = 'relay'
-), outbox AS (
-    SELECT CASE s.short_name WHEN 'main' THEN 'outbox' ELSE 'outbox_' || s.short_name END AS outbox_table
+), stream AS (
+    SELECT '{' || s.kind || '}' AS placeholder,
+           CASE s.short_name WHEN 'main' THEN s.kind ELSE s.kind || '_' || s.short_name END AS stream_table
     FROM relay.stream AS s
-    WHERE s.kind = 'outbox' AND s.dropped_at IS NULL
+    WHERE s.dropped_at IS NULL
 ), relation AS (
-    SELECT c.*, c.oid::regclass::text AS name, strpos(c.relname, '#') > 0 AS is_slot,
+    SELECT c.*, c.oid::regclass::text AS name, strpos(c.relname, '#') > 0 AND c.relkind <> 'p' AS is_slot,
            CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'c' THEN 'TYPE'
                           WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END AS sort
     FROM pg_class AS c JOIN relay_schema AS n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')
 ), routine AS (
     SELECT p.*, p.oid::regprocedure::text AS name,
+           replace(replace(p.prosrc, chr(13), ''),
+                   CASE WHEN p.proname LIKE 'inbox%#%' THEN split_part(p.proname, '#', 1) ELSE 'inbox' END,
+                   'inbox') AS body,
            CASE p.prokind WHEN 'p' THEN 'PROCEDURE' WHEN 'a' THEN 'AGGREGATE' ELSE 'FUNCTION' END AS sort
     FROM pg_proc AS p JOIN relay_schema AS n ON n.oid = p.pronamespace
 ), attribute AS (
@@ -126,7 +131,7 @@ WITH relay_schema AS (
                   CASE f.proparallel WHEN 's' THEN 'SAFE' WHEN 'r' THEN 'RESTRICTED' ELSE 'UNSAFE' END,
                   CASE WHEN f.prosecdef THEN ' SECURITY DEFINER' ELSE '' END,
                   coalesce(' SET ' || array_to_string(f.proconfig, ' SET '), ''),
-                  left(encode(sha256(convert_to(replace(f.prosrc, chr(13), ''), 'UTF8')), 'hex'), 16))
+                  left(encode(sha256(convert_to(f.body, 'UTF8')), 'hex'), 16))
     FROM routine AS f JOIN pg_language AS l ON l.oid = f.prolang
     UNION ALL
     SELECT 'owner', '', o.name, o.owner::regrole::text
@@ -139,15 +144,15 @@ WITH relay_schema AS (
 ), found AS (
     SELECT o.kind, o.place, o.name, regexp_replace(o.definition, '\s+', ' ', 'g') AS definition FROM object AS o
 ), listed AS (
-    SELECT line, line LIKE '%{outbox}%' AS of_outbox
+    SELECT line, substring(line FROM '[{](?:out|in)box[}]') AS placeholder
     FROM string_to_table($1, chr(10)) AS line
     WHERE line <> ''
 ), wanted AS (
     SELECT split_part(l.line, chr(9), 1) AS kind, split_part(l.line, chr(9), 2) AS place,
            split_part(l.line, chr(9), 3) AS name, split_part(l.line, chr(9), 4) AS definition
-    FROM (SELECT l.line FROM listed AS l WHERE NOT l.of_outbox
+    FROM (SELECT l.line FROM listed AS l WHERE l.placeholder IS NULL
           UNION ALL
-          SELECT replace(l.line, '{outbox}', o.outbox_table) FROM listed AS l, outbox AS o WHERE l.of_outbox) AS l
+          SELECT replace(l.line, s.placeholder, s.stream_table) FROM listed AS l JOIN stream AS s USING (placeholder)) AS l
 ), pair AS (
     SELECT kind, place, name, w.definition AS wanted, f.definition AS found
     FROM wanted AS w FULL JOIN found AS f USING (kind, place, name)
@@ -166,6 +171,8 @@ SELECT p.kind, p.place, p.name,
 FROM pair AS p, relay_schema AS n
 WHERE (p.kind <> 'privilege' OR p.name = 'PUBLIC'
        OR n.owner = 'relay_owner' AND p.name IN ('relay_app', 'relay_daemon'))
+      -- Only an inbox for JSON has it.
+      AND (p.name <> 'payload_is_json' OR p.found IS NOT NULL)
       AND (p.kind <> 'option' OR p.wanted IS NOT NULL OR NOT EXISTS (SELECT FROM listed))
       AND NOT EXISTS (SELECT FROM stranger AS s
                       WHERE s.name IN (p.place, substr(p.place, strpos(p.place, ' ') + 1))

@@ -18,7 +18,7 @@ CREATE INDEX ON bench_rows (seq)"""
 KNOWN = """UPDATE relay.tick SET known_snapshot = pg_current_snapshot(), database_oid = d.oid,
     system_identifier = (SELECT system_identifier FROM pg_control_system())
 FROM pg_database d WHERE d.datname = current_database()"""
-CLEAN = "SELECT c.step FROM relay.stream s, relay.clean(s.uuid, interval '0') AS c"
+CLEAN = "SELECT c.step FROM relay.stream s, relay.clean(s.uuid, interval '0') AS c WHERE s.kind = 'outbox'"
 
 
 def delete(cursor):

@@ -53,7 +53,7 @@ class Reader:
         self.cursor.execute(settings)
         self.pid = self.connection.get_backend_pid()
         self.cursor.execute(f"PREPARE relay_snapshot AS {statement('snapshot')}")
-        self.cursor.execute("SELECT uuid::text FROM relay.stream")
+        self.cursor.execute("SELECT uuid::text FROM relay.stream WHERE name = 'outbox/main'")
         self.stream = self.cursor.fetchone()
         self.cursor.execute(f"PREPARE relay_window AS {statement('window')}")
         self.cursor.execute(f"PREPARE relay_window_late AS {statement('window_late')}")

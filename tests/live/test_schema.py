@@ -189,15 +189,16 @@ def test_create_again_leaves_it_as_it_is(migrated):
     assert migrated.value("SELECT count(*) FROM relay.outbox_audit") == 1
     assert migrated.run("SELECT name, kind, short_name, relation, partition FROM relay.stream ORDER BY partition") == [
         ("outbox/main", "outbox", "main", "relay.outbox", 0),
-        ("outbox/audit", "outbox", "audit", "relay.outbox_audit", 1)]
+        ("outbox/audit", "outbox", "audit", "relay.outbox_audit", 1),
+        ("inbox/main", "inbox", "main", "relay.inbox", None)]
 
 
 @pytest.mark.parametrize("name", ["", "Audit", "1st", "a-b", "a" * 41, "_x", "ä", "a\n", "a b", 'x"; DROP TABLE y'])
 def test_bad_names_are_refused(blank, name):
     """With the rule in the hint."""
-    for call in ("create_outbox", "drop_outbox"):
+    for call in ("create_outbox", "drop_outbox", "create_inbox", "drop_inbox"):
         said = blank.refused(f"SELECT relay.{call}(%s)", (name,))
-        assert said.startswith(f'"{name}" cannot be the name of an outbox | A name is a lower case letter')
+        assert said.startswith(f'"{name}" cannot be the name of an {call.split("_")[1]} | A name is a lower case letter')
     assert "cannot be the name of an outbox" in blank.refused("SELECT relay.create_outbox(NULL)")
 
 
@@ -207,7 +208,7 @@ def test_names_do_not_collide(migrated):
     for name in names:
         migrated.run("SELECT relay.create_outbox(%s)", (name,))
         assert migrated.value("SELECT relay.publish('t', 'k', %s, outbox => %s) IS NOT NULL", (name, name))
-    assert migrated.value("SELECT count(*) FROM relay.stream WHERE dropped_at IS NULL") == len(names) + 1
+    assert migrated.value("SELECT count(*) FROM relay.stream WHERE kind = 'outbox' AND dropped_at IS NULL") == len(names) + 1
     assert migrated.value("SELECT max(partition) FROM relay.stream") == len(names)
 
 
@@ -224,7 +225,7 @@ def test_concurrent_creation_gives_distinct_partitions(migrated):
     with ThreadPoolExecutor(6) as pool:
         made = list(pool.map(create, [0, 6, 12, 1, 7, 13, 2, 8, 14, 3, 9, 15, 4, 10, 5, 11]))
     assert len({uuid for found in made for uuid in found}) == 6 + 4
-    assert migrated.run("SELECT partition FROM relay.stream ORDER BY 1") == [(n,) for n in range(7)]
+    assert migrated.run("SELECT partition FROM relay.stream WHERE kind = 'outbox' ORDER BY 1") == [(n,) for n in range(7)]
     assert migrated.value("SELECT next_partition FROM relay.identity") == 7
 
 
@@ -276,7 +277,7 @@ def test_drop_refuses_old_snapshots_and_unknown_names(migrated):
     assert "relay.drop_outbox needs isolation level READ COMMITTED, this transaction has REPEATABLE READ" in refused(
         connection, "SELECT relay.drop_outbox('main')")
     assert migrated.refused("SELECT relay.drop_outbox('nope')") == \
-        'there is no stream "outbox/nope" | Streams of this database are outbox/main.'
+        'there is no stream "outbox/nope" | Streams of this database are inbox/main, outbox/main.'
 
 
 def test_drop_waits_for_writers_but_not_for_ever(migrated):
@@ -302,16 +303,16 @@ def test_pause_and_resume(migrated):
     """Kept with who and why; a relay notices by the generation; each is in the audit."""
     migrated.run("SELECT relay.pause('outbox/main', 'topic is being moved')")
     migrated.run("SELECT relay.pause('outbox/main', reason => 'still')", user="daemon_login")
-    assert migrated.run("SELECT paused_at IS NOT NULL, paused_by, paused_reason FROM relay.status") == [
-        (True, "daemon_login", "still")]
+    assert migrated.run("SELECT stream, paused_by, paused_reason FROM relay.status WHERE paused_at IS NOT NULL") == [
+        ("outbox/main", "daemon_login", "still")]
     migrated.run("SELECT relay.resume('outbox/main')")
-    assert migrated.run("SELECT paused_at, paused_by, paused_reason, generation FROM relay.stream") == [
+    assert migrated.run("SELECT paused_at, paused_by, paused_reason, generation FROM relay.stream WHERE name = 'outbox/main'") == [
         (None, None, None, 3)]
     connection = migrated.connect()
     rows(connection, "SELECT relay.resume('outbox/main')")
     assert 'stream "outbox/main" is not paused' in connection.notices[-1]
     assert migrated.run("SELECT actor, action, stream, detail ->> 'reason', detail ->> 'application_name' "
-                        "FROM relay.audit WHERE action <> 'create_outbox' ORDER BY id") == [
+                        "FROM relay.audit WHERE action IN ('pause', 'resume') ORDER BY id") == [
         ("postgres", "pause", "outbox/main", "topic is being moved", "test"),
         ("daemon_login", "pause", "outbox/main", "still", "test"),
         ("postgres", "resume", "outbox/main", "still", "test")]
@@ -323,7 +324,7 @@ def test_unknown_streams_are_refused_with_the_known_ones(migrated):
     migrated.run("SELECT relay.drop_outbox('b')")
     for call in ("pause('outbox/b', 'x')", "resume('outbox/b')"):
         assert migrated.refused(f"SELECT relay.{call}") == \
-            'there is no stream "outbox/b" | Streams of this database are outbox/a, outbox/main.'
+            'there is no stream "outbox/b" | Streams of this database are inbox/main, outbox/a, outbox/main.'
 
 
 def test_status_shows_a_row_for_each_stream(migrated):
@@ -331,9 +332,9 @@ def test_status_shows_a_row_for_each_stream(migrated):
     migrated.run("SELECT relay.create_outbox('audit')")
     migrated.run("""INSERT INTO relay.stream_state (stream, state, leader, pending, oldest_at, error_text)
         SELECT uuid, 'poll', 'here', 3, clock_timestamp() - interval '5 seconds', 'x' FROM relay.stream
-        WHERE short_name = 'main'""")
+        WHERE name = 'outbox/main'""")
     sql = """SELECT stream, state, pending, oldest_age BETWEEN '5 s' AND '60 s', dead, parked, leader, error_text
-        FROM relay.status ORDER BY 1"""
+        FROM relay.status WHERE stream LIKE 'outbox/%%' ORDER BY 1"""
     assert migrated.run(sql) == [("outbox/audit", "unknown", None, None, 0, 0, None, None),
                                  ("outbox/main", "poll", 3, True, 0, 0, "here", "x")]
     migrated.run("UPDATE relay.stream_state SET updated_at = clock_timestamp() - interval '31 seconds'")

@@ -47,8 +47,8 @@ static void a_window_becomes_parameters(void **state)
 
 static void statements_name_their_table(void **state)
 {
-    char *sql =
-        sql_for_relation("SELECT 1 FROM relay.outbox, relay.outbox AS x WHERE relay.tick", "relay.outbox_audit");
+    char *sql = sql_for_relation("SELECT 1 FROM relay.outbox, relay.outbox AS x WHERE relay.tick", "outbox",
+                                 "relay.outbox_audit");
     assert_string_equal(sql, "SELECT 1 FROM relay.outbox_audit, relay.outbox_audit AS x WHERE relay.tick");
     free(sql);
     (void)state;
