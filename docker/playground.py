@@ -178,7 +178,8 @@ class Playground:
 
     def status(self):
         """boxrelay status --json, the outbox's part."""
-        return json.loads(self.boxrelay("status", "--json", codes=(0, 3)))[0]
+        streams = json.loads(self.boxrelay("status", "--json", codes=(0, 3)))
+        return next(stream for stream in streams if stream["stream"] == "outbox/main")
 
     # ---- the show ----
 

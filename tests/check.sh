@@ -58,7 +58,7 @@ core outbox/service.h
 pg kafka/client.h
 kafka pg/session.h
 pg outbox/service.h
-outbox inbox/inbox.h
+outbox inbox/service.h
 inbox outbox/service.h
 core libpq-fe.h
 END

@@ -28,6 +28,8 @@ static void print_text(const struct settings *settings, const struct settings_so
            settings->positions_topic, settings->http_listen);
     for (size_t i = 0; i < settings->outbox_count; i++)
         printf("%s outbox/%s", i ? "," : "", settings->outboxes[i].name);
+    for (size_t i = 0; i < settings->inbox_count; i++)
+        printf("%s inbox/%s", i || settings->outbox_count ? "," : "", settings->inboxes[i].name);
     putchar('\n');
 }
 

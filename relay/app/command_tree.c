@@ -47,7 +47,7 @@ static enum exit_code run_help(const struct invocation *invocation)
 }
 
 static const struct flag run_flags[] = {
-    {"--once", NULL, "publish what is there, then exit: for tests and jobs; opens no HTTP port"},
+    {"--once", NULL, "publish and store what is there, then exit: for tests and jobs; opens no HTTP port"},
     {"--timeout", "DURATION", "with --once: give up after so long (default 60s), exit 75"},
     {0},
 };
@@ -68,7 +68,9 @@ static const struct flag print_flags[] = {
 static const struct flag pause_flags[] = {
     {"--reason", "TEXT", "why, for everyone who looks at the status"}, FLAG_JSON, {0}};
 static const struct flag rebase_flags[] = {
-    {"--to", "now|start", "now: publish only what is written from now on; start: publish again what is kept"},
+    {"--to", "now|start", "now: only what is written from now on; start: again all that is kept"},
+    {"--topic", "TOPIC", "of an inbox: only this topic (default: all that it has read)"},
+    {"--partition", "NUMBER", "of an inbox: only this partition of the topic"},
     FLAG_JSON,
     {0},
 };
@@ -136,7 +138,7 @@ static const struct command config_children[] = {
 
 static const struct command children[] = {
     {.name = "run",
-     .summary = "the service: publish outboxes until a signal ends it",
+     .summary = "the service: publish outboxes, feed inboxes, until a signal ends it",
      .run = run_run,
      .flags = run_flags,
      .detail =
@@ -160,15 +162,16 @@ static const struct command children[] = {
     {.name = "migrate", .summary = "the schema in PostgreSQL", .children = migrate_children},
     {.name = "pause",
      .arguments = "STREAM",
-     .summary = "stop publishing a stream, until it is resumed",
+     .summary = "stop a stream, until it is resumed",
      .run = pause_run,
      .flags = pause_flags,
      .words_min = 1,
      .words_max = 1,
-     .detail = "Stored in the database, so it outlives restarts. STREAM as status shows it: outbox/main."},
+     .detail = "Stored in the database, so it outlives restarts. STREAM as status shows it: outbox/main,\n"
+               "inbox/billing."},
     {.name = "resume",
      .arguments = "STREAM",
-     .summary = "go on publishing a paused stream",
+     .summary = "let a paused stream go on",
      .run = pause_run_resume,
      .flags = pause_flags,
      .words_min = 1,
@@ -182,7 +185,9 @@ static const struct command children[] = {
      .words_max = 1,
      .detail = "For a stream that refuses to go on because its position and the database do not belong together.\n"
                "--to now skips every row that is there; --to start publishes every row that is kept, also those\n"
-               "that were published before: consumers see them twice."},
+               "that were published before: consumers see them twice.\n"
+               "For an inbox, whose partition stopped because it is not what it was: --to start reads it anew from\n"
+               "its first record, --to now from behind its last. Ids that are known are still not stored again."},
     {.name = "health",
      .summary = "ask the running relay; exit 0 or 1, for exec probes",
      .run = health_run,
@@ -212,7 +217,9 @@ static const struct command children[] = {
 static const struct flag root_flags[] = {{"--version", NULL, "as the command version"}, {0}};
 
 const struct command command_root = {
-    .summary = "boxrelay publishes outbox tables of PostgreSQL to Kafka, exactly once and in order.",
+    .summary =
+        "boxrelay publishes outbox tables of PostgreSQL to Kafka, exactly once and in order, and stores messages\n"
+        "of Kafka in inbox tables, once for each id.",
     .children = children,
     .flags = root_flags,
 };

@@ -14,6 +14,7 @@
 #include "units.h"
 
 #define INTERPOLATED "\\$\\{"
+#define TIME         "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 
 static json_t *text_schema(const char *pattern)
 {
@@ -65,14 +66,22 @@ static json_t *words_schema(const char *words)
     return any_of(schema, interpolated_schema());
 }
 
-static json_t *topics_schema(void)
+static json_t *list_schema(const struct option *option, const char *item)
 {
     json_t *list = json_object(), *commas = text_schema(".");
     json_object_set_new(list, "type", json_string("array"));
-    json_object_set_new(list, "items", text_schema("^\\^|" OPTION_TOPIC_PATTERN));
-    json_object_set_new(list, "minItems", json_integer(1));
-    json_object_set_new(list, "maxItems", json_integer(SETTINGS_TOPICS_MAX));
+    json_object_set_new(list, "items", text_schema(item));
+    json_object_set_new(list, "minItems", json_integer(option->min));
+    json_object_set_new(list, "maxItems", json_integer(option->max));
     return any_of(list, commas);
+}
+
+static json_t *start_schema(const struct option *option)
+{
+    char *words = text_printf("^(%s)$|" TIME, option->words);
+    json_t *schema = text_schema(words);
+    free(words);
+    return schema;
 }
 
 static json_t *refused_schema(const char *why)
@@ -110,7 +119,11 @@ static json_t *value_schema(const struct option *option)
     case OPTION_WORD:
         return words_schema(option->words);
     case OPTION_TOPICS:
-        return topics_schema();
+        return list_schema(option, "^\\^|" OPTION_TOPIC_PATTERN);
+    case OPTION_HEADERS:
+        return list_schema(option, OPTION_HEADER_PATTERN);
+    case OPTION_START:
+        return start_schema(option);
     case OPTION_PROPERTY:
         return property_schema();
     case OPTION_REFUSED:
@@ -127,7 +140,7 @@ static json_t *default_json(const struct option *option)
 {
     if (!option->otherwise || strchr(option->otherwise, '<'))
         return NULL;
-    if (option->type == OPTION_BOOLEAN || option->type == OPTION_INTEGER)
+    if (option->type == OPTION_BOOLEAN || option->type == OPTION_INTEGER || option->store == OPTION_AS_LIST)
         return json_loads(option->otherwise, JSON_DECODE_ANY, NULL);
     return json_string(option->otherwise);
 }
@@ -196,11 +209,8 @@ static void refuse_owned(void *properties, const char *name)
     free(why);
 }
 
-/* What the table of options leaves to the Kafka room, and what an object as a whole has to be. */
-static void finish(json_t *root)
+static void finish_kafka(json_t *kafka)
 {
-    json_t *kafka = json_object_get(json_object_get(root, "properties"), "kafka");
-    json_t *outbox = json_object_get(json_object_get(root, "properties"), "outbox");
     static const char *const scopes[] = {"producer", "consumer"};
     static const char *const brokers[] = {"bootstrap.servers", "metadata.broker.list"};
     kafka_property_names(KAFKA_NAMES_OWNED, refuse_owned, json_object_get(kafka, "properties"));
@@ -210,15 +220,28 @@ static void finish(json_t *root)
         for (size_t k = 0; k < COUNT_OF(brokers); k++)
             json_object_set_new(scope, brokers[k], refused_schema("One for all clients: write it under kafka."));
     }
-    json_t *names = json_object();
-    json_object_set_new(names, "pattern", json_string(OPTION_OUTBOX_PATTERN));
-    json_object_set_new(outbox, "propertyNames", names);
-    json_object_set_new(outbox, "minProperties", json_integer(1));
-    json_object_set_new(outbox, "maxProperties", json_integer(OUTBOX_STREAMS_MAX));
-    json_object_set_new(outbox, "description",
-                        json_string("Options of outboxes by name. All that are registered in the database run, "
-                                    "those without an entry by the defaults."));
     json_object_set_new(kafka, "description", json_string("librdkafka's properties, passed through."));
+}
+
+static void finish_streams(json_t *streams, int max, const char *description)
+{
+    json_t *names = json_object();
+    json_object_set_new(names, "pattern", json_string(OPTION_STREAM_PATTERN));
+    json_object_set_new(streams, "propertyNames", names);
+    json_object_set_new(streams, "maxProperties", json_integer(max));
+    json_object_set_new(streams, "description", json_string(description));
+}
+
+/* What the table of options leaves to the Kafka room, and what an object as a whole has to be. */
+static void finish(json_t *root)
+{
+    const json_t *properties = json_object_get(root, "properties");
+    finish_kafka(json_object_get(properties, "kafka"));
+    finish_streams(json_object_get(properties, "outbox"), OUTBOX_STREAMS_MAX,
+                   "Options of outboxes by name. All that are registered in the database run, those without an entry "
+                   "by the defaults. {} turns the outbox off.");
+    finish_streams(json_object_get(properties, "inbox"), INBOX_STREAMS_MAX,
+                   "Inboxes by name: those that stand here are fed.");
 }
 
 enum exit_code config_run_schema(const struct invocation *invocation)

@@ -26,7 +26,8 @@ static void take_overview(struct daemon *daemon, struct overview *overview)
     overview->beat_ms = atomic_load(&daemon->beat_ms);
     overview->ready_requires_kafka = atomic_load(&daemon->ready_requires_kafka);
     overview->health_spring = atomic_load(&daemon->health_spring);
-    overview_take(overview, overview->started ? daemon->service : NULL);
+    if (overview->started)
+        overview_take(overview, &daemon->services);
     overview->now_ms = clock_monotonic_ms();
 }
 
@@ -91,7 +92,9 @@ static void on_look(uv_timer_t *timer)
     take_overview(daemon, overview);
     watch_service(&daemon->watch, &overview->service);
     for (size_t i = 0; i < overview->stream_count; i++)
-        watch_stream(&daemon->watch, i, &overview->streams[i]);
+        watch_outbox(&daemon->watch, i, &overview->streams[i]);
+    for (size_t i = 0; i < overview->inbox_count; i++)
+        watch_inbox(&daemon->watch, i, &overview->inboxes[i]);
     tell_summary(daemon, overview);
     look_at_life(daemon, overview);
     overview_fini(overview);
@@ -110,13 +113,13 @@ static void set_stage(struct daemon *daemon, enum daemon_stage stage)
         notify_send("STOPPING=1\nSTATUS=finishing the batches in flight");
         log_info("stopping: finishing the batches in flight; another signal stops at once",
                  LOG_STR("signal", daemon->stop_signal));
-        outbox_service_request_stop(daemon->service, false);
+        services_request_stop(&daemon->services, false);
         daemon->deadline_ms = now + DAEMON_DRAIN_MS;
         return;
     case DAEMON_ABANDONING:
-        log_warn("stopping at once: batches in flight are given up and published again by whoever leads next",
+        log_warn("stopping at once: batches in flight are given up, and done again by whoever is next",
                  LOG_STR("signal", daemon->stop_signal));
-        outbox_service_request_stop(daemon->service, true);
+        services_request_stop(&daemon->services, true);
         daemon->deadline_ms = now + DAEMON_ABANDON_MS;
         return;
     default:
@@ -134,7 +137,7 @@ static _Noreturn void end_hard(void)
 static void on_stop_look(uv_timer_t *timer)
 {
     struct daemon *daemon = timer->data;
-    if (outbox_service_stopped(daemon->service))
+    if (services_stopped(&daemon->services))
         set_stage(daemon, DAEMON_ENDED);
     else if (clock_monotonic_ms() < daemon->deadline_ms)
         return;
@@ -217,21 +220,33 @@ static void loop_fini(struct daemon *daemon)
     assert(busy == 0);
 }
 
+static const char *purpose(const struct settings *settings)
+{
+    if (settings->inbox_count == 0)
+        return "boxrelay starts: publishes every outbox that is registered in the database";
+    return settings->outbox_on ? "boxrelay starts: publishes every outbox that is registered in the database, and "
+                                 "feeds the inboxes that are configured"
+                               : "boxrelay starts: feeds the inboxes that are configured";
+}
+
 /* One line: what this process is going to do. */
 static void log_start(const struct daemon *daemon, const char *address)
 {
     const struct settings *settings = daemon->settings;
-    struct text outboxes;
+    struct text outboxes, inboxes;
     text_init(&outboxes, 2048);
+    text_init(&inboxes, 2048);
     for (size_t i = 0; i < settings->outbox_count; i++)
         text_addf(&outboxes, "%s%s", i ? "," : "", settings->outboxes[i].name);
-    log_info("boxrelay starts: publishes every outbox that is registered in the database",
-             LOG_STR("name", settings->name), LOG_STR("version", BOXRELAY_VERSION),
+    for (size_t i = 0; i < settings->inbox_count; i++)
+        text_addf(&inboxes, "%s%s", i ? "," : "", settings->inboxes[i].name);
+    log_info(purpose(settings), LOG_STR("name", settings->name), LOG_STR("version", BOXRELAY_VERSION),
              LOG_STR("librdkafka", kafka_library_version()), LOG_STR("kafka", settings_bootstrap(settings)),
              LOG_STR("positions", settings->positions_topic), LOG_STR("http", address),
-             LOG_STR("outboxes_with_options", outboxes.bytes),
+             LOG_STR("outboxes_with_options", outboxes.bytes), LOG_STR("inboxes", inboxes.bytes),
              LOG_STR("config", daemon->source->file ? daemon->source->file : "environment"));
     text_fini(&outboxes);
+    text_fini(&inboxes);
 }
 
 void daemon_take_settings(struct daemon *daemon, struct settings *settings)
@@ -263,7 +278,6 @@ static enum exit_code refuse_start(struct daemon *daemon, const struct error *er
 
 enum exit_code daemon_run(struct settings *settings, const struct settings_source *source)
 {
-    struct outbox_service_options options;
     char address[128];
     struct error error;
     struct daemon *daemon = text_memory(1, sizeof *daemon);
@@ -282,9 +296,7 @@ enum exit_code daemon_run(struct settings *settings, const struct settings_sourc
         goto out;
     }
     log_start(daemon, address);
-    daemon_service_options(settings, &options);
-    if (outbox_service_start(&options, &daemon->service, &error) != ERROR_NONE) {
-        options.unused(options.owner);
+    if (services_start(&daemon->services, settings, &error) != ERROR_NONE) {
         code = refuse_start(daemon, &error);
         goto out;
     }
@@ -293,7 +305,7 @@ enum exit_code daemon_run(struct settings *settings, const struct settings_sourc
     uv_run(&daemon->loop, UV_RUN_DEFAULT);
     http_close(&daemon->http);
     loop_fini(daemon);
-    outbox_service_free(&daemon->service);
+    services_free(&daemon->services);
     log_info("boxrelay stopped");
 out:
     settings_free(&daemon->settings);

@@ -1,6 +1,6 @@
 /*
- * `boxrelay run`: the main loop (libuv) with signals, timers and supervision; the outbox service and the HTTP pages
- * have threads of their own. Thread: main.
+ * `boxrelay run`: the main loop (libuv) with signals, timers and supervision; the services and the HTTP pages have
+ * threads of their own. Thread: main.
  */
 #ifndef APP_DAEMON_H
 #define APP_DAEMON_H

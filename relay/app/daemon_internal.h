@@ -10,8 +10,8 @@
 #include "daemon.h"
 #include "http.h"
 #include "names.h"
-#include "outbox/service.h"
 #include "pg/session.h"
+#include "services.h"
 #include "summary.h"
 #include "watch.h"
 
@@ -34,7 +34,7 @@ struct daemon {
     const char *stop_signal; /* that brought the stage about; NULL: none */
     int64_t deadline_ms;     /* monotonic, of the present stage */
     double start_seconds;
-    struct outbox_service *service; /* set once before started, freed after HTTP has ended */
+    struct services services; /* the pointers in it are freed after HTTP has ended */
     struct http *http;
     struct watch watch;
     bool live;          /* at the last look at it */
@@ -56,9 +56,6 @@ struct daemon {
 
 /* The running settings from now on; takes a share. */
 void daemon_take_settings(struct daemon *daemon, struct settings *settings);
-
-/* What the outbox service works by; it holds a share of the settings. */
-void daemon_service_options(struct settings *settings, struct outbox_service_options *options);
 
 /* Opens the HTTP port that the settings name; "off": opens none. */
 enum error_class daemon_listen(struct daemon *daemon, const struct settings *settings, char address[128],

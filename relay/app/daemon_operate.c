@@ -5,6 +5,7 @@
 #include "daemon_internal.h"
 #include "notify.h"
 #include "pg/catalog.h"
+#include "pg/status.h"
 #include "text.h"
 
 /* What differs between the running configuration and a fresh one. */
@@ -52,19 +53,6 @@ static void log_problems(const struct problems *problems, enum log_level level)
     }
 }
 
-static void unused(void *settings)
-{
-    struct settings *mine = settings;
-    settings_free(&mine);
-}
-
-void daemon_service_options(struct settings *settings, struct outbox_service_options *options)
-{
-    settings_service(settings, options);
-    options->owner = settings_share(settings);
-    options->unused = unused;
-}
-
 /* The new address is tried first: a reload that cannot have it changes nothing. */
 static enum error_class listen_anew(struct daemon *daemon, const struct settings *fresh, struct error *error)
 {
@@ -85,19 +73,25 @@ static enum error_class listen_anew(struct daemon *daemon, const struct settings
 static enum error_class apply(struct daemon *daemon, struct settings *fresh, struct comparison *comparison,
                               struct error *error)
 {
-    struct outbox_service_options options;
     if (comparison->listen && listen_anew(daemon, fresh, error) != ERROR_NONE)
         return error->class;
-    daemon_service_options(fresh, &options);
-    if (outbox_service_reconfigure(daemon->service, &options, error) != ERROR_NONE) {
-        unused(options.owner);
+    if (services_reconfigure(&daemon->services, daemon->settings, fresh, error) != ERROR_NONE)
         return error->class;
-    }
     log_init((enum log_format)fresh->log_format, (enum log_level)fresh->log_level);
     comparison->log = true;
     settings_compare(daemon->settings, fresh, compare, comparison);
     daemon_take_settings(daemon, fresh);
     return ERROR_NONE;
+}
+
+/* {} under /outbox is no value of an option. */
+static void compare_outbox_on(const struct comparison *comparison)
+{
+    if (comparison->running->outbox_on == comparison->fresh->outbox_on)
+        return;
+    problems_add(comparison->problems, (struct where){.source = "configuration", .pointer = "/outbox"},
+                 "a running relay cannot turn its outbox %s; restart it to change this, or take the change back",
+                 comparison->fresh->outbox_on ? "on" : "off");
 }
 
 /* False: said in `problems`, or in the log. */
@@ -106,6 +100,7 @@ static bool take_fresh(struct daemon *daemon, struct settings *fresh, struct pro
     struct error error;
     struct comparison comparison = {.running = daemon->settings, .fresh = fresh, .problems = problems};
     settings_compare(daemon->settings, fresh, compare, &comparison);
+    compare_outbox_on(&comparison);
     if (problems->count > 0)
         return false;
     size_t changed = comparison.changed;
@@ -137,21 +132,20 @@ void daemon_reload(struct daemon *daemon)
     notify_send(good ? "READY=1\nSTATUS=running" : "READY=1\nSTATUS=running; the last reload was refused, see the log");
 }
 
-static enum error_class operate_all(struct daemon *daemon, struct session *session, struct catalog_stream *streams)
+/* Outboxes and inboxes alike. */
+static enum error_class operate_all(struct daemon *daemon, struct session *session)
 {
     struct error *error = &daemon->operation_error;
+    struct status_stream *streams;
     size_t count;
-    if (catalog_streams(session, streams, OUTBOX_STREAMS_MAX, &count, error) != ERROR_NONE)
-        return error->class;
-    for (size_t i = 0; i < count; i++) {
-        enum error_class class = daemon->operation_pauses
-                                     ? catalog_pause(session, streams[i].name, "SIGUSR1 to the relay", error)
-                                     : catalog_resume(session, streams[i].name, error);
-        if (class != ERROR_NONE)
-            return class;
-        daemon->operation_count++;
+    enum error_class class = status_read(session, &streams, &count, error);
+    for (size_t i = 0; class == ERROR_NONE && i < count; i++) {
+        class = daemon->operation_pauses ? catalog_pause(session, streams[i].stream, "SIGUSR1 to the relay", error)
+                                         : catalog_resume(session, streams[i].stream, error);
+        daemon->operation_count += class == ERROR_NONE;
     }
-    return ERROR_NONE;
+    free(streams);
+    return class;
 }
 
 /* In a thread of libuv's pool. */
@@ -164,15 +158,13 @@ static void operate(uv_work_t *work)
         .stop = &daemon->operation_stop,
     };
     struct session *session = NULL;
-    struct catalog_stream *streams = text_memory(OUTBOX_STREAMS_MAX, sizeof *streams);
     daemon->operation_error = (struct error){0};
     daemon->operation_count = 0;
     enum error_class class = session_open(&options, &session, &daemon->operation_error);
     if (class == ERROR_NONE)
-        class = operate_all(daemon, session, streams);
+        class = operate_all(daemon, session);
     daemon->operation_error.class = class;
     session_close(&session);
-    free(streams);
 }
 
 static void operated(uv_work_t *work, int status)

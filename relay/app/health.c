@@ -6,6 +6,7 @@
 
 #include "base/fault.h"
 #include "core/publisher.h"
+#include "core/subscriber.h"
 #include "text.h"
 
 enum { HEALTH_BYTES_MAX = 1 << 20 };
@@ -36,16 +37,34 @@ static bool works(const struct outbox_stream_view *stream)
     return true;
 }
 
+static bool inbox_works(const struct inbox_stream_view *inbox)
+{
+    for (int state = 0; state < SUBSCRIBER_STATES; state++)
+        if (strcmp(inbox->state, subscriber_state_name((enum subscriber_state)state)) == 0)
+            return !subscriber_waits((enum subscriber_state)state) && state != SUBSCRIBER_ENDED;
+    return true;
+}
+
+static bool check_outboxes(json_t *checks, const struct overview *overview)
+{
+    bool up = add_progress(checks, "registry", overview->now_ms, overview->service.registry_progress_ms);
+    up &= add_progress(checks, "leadership", overview->now_ms, overview->service.leadership_progress_ms);
+    for (size_t i = 0; i < overview->stream_count; i++)
+        if (works(&overview->streams[i]))
+            up &= add_progress(checks, overview->streams[i].stream, overview->now_ms, overview->streams[i].progress_ms);
+    return up;
+}
+
 static bool check_live(json_t *checks, const struct overview *overview)
 {
     bool up = add_progress(checks, "main-loop", overview->now_ms, overview->beat_ms);
     if (!overview->started || overview->stopping)
         return up;
-    up &= add_progress(checks, "registry", overview->now_ms, overview->service.registry_progress_ms);
-    up &= add_progress(checks, "leadership", overview->now_ms, overview->service.leadership_progress_ms);
-    for (size_t i = 0; i < overview->stream_count; i++)
-        if (works(&overview->streams[i]))
-            up &= add_progress(checks, overview->streams[i].stream, overview->now_ms, overview->streams[i].progress_ms);
+    if (overview->outbox_on)
+        up &= check_outboxes(checks, overview);
+    for (size_t i = 0; i < overview->inbox_count; i++)
+        if (inbox_works(&overview->inboxes[i]))
+            up &= add_progress(checks, overview->inboxes[i].stream, overview->now_ms, overview->inboxes[i].progress_ms);
     return up;
 }
 
@@ -68,7 +87,8 @@ static json_t *schema_data(const struct outbox_service_view *service)
         data = json_object();
     if (!service->postgres_reached)
         json_object_set_new(data, "error", json_string("not known before PostgreSQL has answered"));
-    json_object_set_new(data, "version", json_integer(service->schema_version));
+    if (service->schema_version > 0 || !service->postgres_reached)
+        json_object_set_new(data, "version", json_integer(service->schema_version));
     return data;
 }
 
@@ -237,23 +257,71 @@ static json_t *cleanup_json(const struct outbox_stream_view *stream, int64_t now
     return item;
 }
 
-static json_t *stream_json(const struct outbox_stream_view *stream, int64_t now_ms)
+/* What all streams have in common. */
+static json_t *state_json(const char *stream, const char *state, int64_t since_ms, bool paused)
 {
     json_t *item = json_object();
-    json_object_set_new(item, "stream", json_string(stream->stream));
-    json_object_set_new(item, "state", json_string(stream->state));
-    json_object_set_new(item, "state_since_ms", json_integer(stream->state_since_ms));
-    json_object_set_new(item, "leader", json_boolean(stream->leader));
-    json_object_set_new(item, "paused", json_boolean(stream->paused));
-    json_object_set_new(item, "pending_rows",
-                        stream->pending_rows < 0 ? json_null() : json_integer(stream->pending_rows));
-    json_object_set_new(item, "pending_is_bound", json_boolean(stream->pending_is_bound));
+    json_object_set_new(item, "stream", json_string(stream));
+    json_object_set_new(item, "state", json_string(state));
+    json_object_set_new(item, "state_since_ms", json_integer(since_ms));
+    json_object_set_new(item, "paused", json_boolean(paused));
+    return item;
+}
+
+static void add_pending(json_t *item, int64_t rows, bool is_bound, int64_t oldest_age_ms)
+{
+    json_object_set_new(item, "pending_rows", rows < 0 ? json_null() : json_integer(rows));
+    json_object_set_new(item, "pending_is_bound", json_boolean(is_bound));
     json_object_set_new(item, "oldest_age_seconds",
-                        stream->oldest_age_ms < 0 ? json_null() : json_real((double)stream->oldest_age_ms / 1000));
-    json_object_set_new(item, "published_rows", json_integer((json_int_t)stream->published_rows));
-    json_object_set_new(item, "published_bytes", json_integer((json_int_t)stream->published_bytes));
-    json_object_set_new(item, "transactions_committed", json_integer((json_int_t)stream->transactions_committed));
+                        oldest_age_ms < 0 ? json_null() : json_real((double)oldest_age_ms / 1000));
+}
+
+static void add_count(json_t *item, const char *name, uint64_t count)
+{
+    json_object_set_new(item, name, json_integer((json_int_t)count));
+}
+
+static json_t *outbox_json(const struct outbox_stream_view *stream, int64_t now_ms)
+{
+    json_t *item = state_json(stream->stream, stream->state, stream->state_since_ms, stream->paused);
+    json_object_set_new(item, "leader", json_boolean(stream->leader));
+    add_pending(item, stream->pending_rows, stream->pending_is_bound, stream->oldest_age_ms);
+    add_count(item, "published_rows", stream->published_rows);
+    add_count(item, "published_bytes", stream->published_bytes);
+    add_count(item, "transactions_committed", stream->transactions_committed);
     json_object_set_new(item, "cleanup", cleanup_json(stream, now_ms));
+    json_object_set_new(item, "error", error_json(&stream->last_error));
+    return item;
+}
+
+static json_t *partitions_json(const struct inbox_stream_view *stream)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < stream->partition_count; i++) {
+        const struct inbox_partition_view *partition = &stream->partitions[i];
+        json_t *item = json_object();
+        json_object_set_new(item, "topic", json_string(partition->topic));
+        json_object_set_new(item, "partition", json_integer(partition->partition));
+        json_object_set_new(item, "lag_records",
+                            partition->lag_records < 0 ? json_null() : json_integer(partition->lag_records));
+        json_object_set_new(item, "error", error_json(&partition->last_error));
+        json_array_append_new(list, item);
+    }
+    return list;
+}
+
+static json_t *inbox_json(const struct inbox_stream_view *stream)
+{
+    json_t *item = state_json(stream->stream, stream->state, stream->state_since_ms, stream->paused);
+    json_object_set_new(item, "full", json_boolean(stream->full));
+    add_pending(item, stream->pending_rows, stream->pending_is_bound, stream->oldest_age_ms);
+    add_count(item, "stored_rows", stream->stored_rows);
+    add_count(item, "stored_bytes", stream->stored_bytes);
+    add_count(item, "duplicates", stream->duplicates);
+    add_count(item, "conflicts", stream->conflicts);
+    add_count(item, "dead_letters", stream->dead_letters);
+    add_count(item, "transactions_committed", stream->transactions_committed);
+    json_object_set_new(item, "partitions", partitions_json(stream));
     json_object_set_new(item, "error", error_json(&stream->last_error));
     return item;
 }
@@ -262,7 +330,9 @@ char *health_render_status(const struct overview *overview)
 {
     json_t *all = json_object(), *streams = json_array();
     for (size_t i = 0; i < overview->stream_count; i++)
-        json_array_append_new(streams, stream_json(&overview->streams[i], overview->now_ms));
+        json_array_append_new(streams, outbox_json(&overview->streams[i], overview->now_ms));
+    for (size_t i = 0; i < overview->inbox_count; i++)
+        json_array_append_new(streams, inbox_json(&overview->inboxes[i]));
     json_object_set_new(all, "name", json_string(overview->name));
     json_object_set_new(all, "version", json_string(overview->version));
     json_object_set_new(all, "stopping", json_boolean(overview->stopping));

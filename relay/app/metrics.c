@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/publisher.h"
+#include "core/subscriber.h"
 
 struct metrics_page {
     const struct overview *overview;
@@ -66,6 +67,11 @@ static void put_one(struct metrics_page *page, const struct metric *metric, cons
                                          *end_ = stream_ + (page_)->overview->stream_count;                            \
          stream_ < end_; stream_++)
 
+#define EACH_INBOX(page_, inbox_)                                                                                      \
+    for (const struct inbox_stream_view *inbox_ = (page_)->overview->inboxes,                                          \
+                                        *end_ = inbox_ + (page_)->overview->inbox_count;                               \
+         inbox_ < end_; inbox_++)
+
 #define OF_STREAM(stream_) ((struct label[LABELS_MAX]){{"stream", (stream_)->stream}})
 #define OF_STREAM_AND(stream_, name_, value_)                                                                          \
     ((struct label[LABELS_MAX]){{"stream", (stream_)->stream}, {(name_), (value_)}})
@@ -117,12 +123,98 @@ static void end_to_end(struct metrics_page *page, const struct metric *metric)
     }
 }
 
+static void inbox_pending_rows(struct metrics_page *page, const struct metric *metric)
+{
+    EACH_INBOX(page, inbox)
+    if (inbox->pending_rows >= 0)
+        put_one(page, metric, OF_STREAM(inbox), (double)inbox->pending_rows);
+}
+
+static void inbox_oldest_age(struct metrics_page *page, const struct metric *metric)
+{
+    EACH_INBOX(page, inbox)
+    if (inbox->oldest_age_ms >= 0)
+        put_one(page, metric, OF_STREAM(inbox), (double)inbox->oldest_age_ms / 1000);
+}
+
+static void inbox_full(struct metrics_page *page, const struct metric *metric)
+{
+    EACH_INBOX(page, inbox)
+    put_one(page, metric, OF_STREAM(inbox), inbox->full);
+}
+
+static void stored(struct metrics_page *page, const struct metric *metric)
+{
+    EACH_INBOX(page, inbox)
+    for (size_t i = 0; i < inbox->topic_count; i++)
+        put_one(page, metric, OF_STREAM_AND(inbox, "topic", inbox->topics[i].topic), (double)inbox->topics[i].stored);
+}
+
+static void stored_bytes(struct metrics_page *page, const struct metric *metric)
+{
+    EACH_INBOX(page, inbox)
+    put_one(page, metric, OF_STREAM(inbox), (double)inbox->stored_bytes);
+}
+
+static void duplicates(struct metrics_page *page, const struct metric *metric)
+{
+    EACH_INBOX(page, inbox)
+    put_one(page, metric, OF_STREAM(inbox), (double)inbox->duplicates);
+}
+
+static void conflicts(struct metrics_page *page, const struct metric *metric)
+{
+    EACH_INBOX(page, inbox)
+    put_one(page, metric, OF_STREAM(inbox), (double)inbox->conflicts);
+}
+
+static void dead_lettered(struct metrics_page *page, const struct metric *metric)
+{
+    EACH_INBOX(page, inbox)
+    put_one(page, metric, OF_STREAM(inbox), (double)inbox->dead_letters);
+}
+
+static void put_partition(struct metrics_page *page, const struct metric *metric, const struct inbox_stream_view *inbox,
+                          const struct inbox_partition_view *partition, double value)
+{
+    char number[16];
+    snprintf(number, sizeof number, "%" PRId32, partition->partition);
+    const struct label labels[LABELS_MAX] = {
+        {"stream", inbox->stream}, {"topic", partition->topic}, {"partition", number}};
+    put_one(page, metric, labels, value);
+}
+
+static void lag_records(struct metrics_page *page, const struct metric *metric)
+{
+    EACH_INBOX(page, inbox)
+    for (size_t i = 0; i < inbox->partition_count; i++)
+        if (inbox->partitions[i].lag_records >= 0)
+            put_partition(page, metric, inbox, &inbox->partitions[i], (double)inbox->partitions[i].lag_records);
+}
+
+static void partition_stopped(struct metrics_page *page, const struct metric *metric)
+{
+    EACH_INBOX(page, inbox)
+    for (size_t i = 0; i < inbox->partition_count; i++)
+        put_partition(page, metric, inbox, &inbox->partitions[i], inbox->partitions[i].last_error.class != ERROR_NONE);
+}
+
+static void put_errors(struct metrics_page *page, const struct metric *metric, const char *stream,
+                       const uint64_t counts[ERROR_INTEGRITY + 1])
+{
+    for (int class = ERROR_RETRY; class <= ERROR_INTEGRITY; class ++) {
+        const struct label labels[LABELS_MAX] = {{"stream", stream},
+                                                 {"class", error_class_name((enum error_class) class)}};
+        put_one(page, metric, labels, (double)counts[class]);
+    }
+}
+
 static void errors(struct metrics_page *page, const struct metric *metric)
 {
     EACH_STREAM(page, stream)
-    for (int class = ERROR_RETRY; class <= ERROR_INTEGRITY; class ++)
-        put_one(page, metric, OF_STREAM_AND(stream, "class", error_class_name((enum error_class) class)),
-                (double)stream->errors[class]);
+    put_errors(page, metric, stream->stream, stream->errors);
+    EACH_INBOX(page, inbox)
+    put_errors(page, metric, inbox->stream, inbox->errors);
 }
 
 static void stream_state(struct metrics_page *page, const struct metric *metric)
@@ -131,6 +223,11 @@ static void stream_state(struct metrics_page *page, const struct metric *metric)
     for (int state = 0; state < PUBLISHER_STATES; state++) {
         const char *name = publisher_state_name((enum publisher_state)state);
         put_one(page, metric, OF_STREAM_AND(stream, "state", name), strcmp(name, stream->state) == 0);
+    }
+    EACH_INBOX(page, inbox)
+    for (int state = 0; state < SUBSCRIBER_STATES; state++) {
+        const char *name = subscriber_state_name((enum subscriber_state)state);
+        put_one(page, metric, OF_STREAM_AND(inbox, "state", name), strcmp(name, inbox->state) == 0);
     }
 }
 
@@ -144,6 +241,8 @@ static void paused(struct metrics_page *page, const struct metric *metric)
 {
     EACH_STREAM(page, stream)
     put_one(page, metric, OF_STREAM(stream), stream->paused);
+    EACH_INBOX(page, inbox)
+    put_one(page, metric, OF_STREAM(inbox), inbox->paused);
 }
 
 static void transactions(struct metrics_page *page, const struct metric *metric)
@@ -152,6 +251,11 @@ static void transactions(struct metrics_page *page, const struct metric *metric)
     {
         put_one(page, metric, OF_STREAM_AND(stream, "result", "committed"), (double)stream->transactions_committed);
         put_one(page, metric, OF_STREAM_AND(stream, "result", "failed"), (double)stream->transactions_failed);
+    }
+    EACH_INBOX(page, inbox)
+    {
+        put_one(page, metric, OF_STREAM_AND(inbox, "result", "committed"), (double)inbox->transactions_committed);
+        put_one(page, metric, OF_STREAM_AND(inbox, "result", "failed"), (double)inbox->transactions_failed);
     }
 }
 
@@ -302,19 +406,39 @@ const struct metric metric_table[] = {
      "Since when a lock or a position that does not move holds cleaning back; 0 when nothing does.", cleanup_blocked},
     {"boxrelay_outbox_slots_emptied", METRIC_COUNTER, NULL, "stream", "Slots of the table emptied by TRUNCATE.",
      slots_emptied},
+    {"boxrelay_inbox_stored", METRIC_COUNTER, NULL, "stream, topic",
+     "Messages stored in the inbox; topics beyond the first ones count as \"other\".", stored},
+    {"boxrelay_inbox_stored_bytes", METRIC_COUNTER, "bytes", "stream", "Bytes of messages stored in the inbox.",
+     stored_bytes},
+    {"boxrelay_inbox_duplicates", METRIC_COUNTER, NULL, "stream",
+     "Messages not stored because their id is known with the same payload.", duplicates},
+    {"boxrelay_inbox_conflicts", METRIC_COUNTER, NULL, "stream",
+     "Messages set aside because their id is known with another payload.", conflicts},
+    {"boxrelay_inbox_dead_lettered", METRIC_COUNTER, NULL, "stream",
+     "Messages set aside as dead letters instead of being stored, conflicts among them.", dead_lettered},
+    {"boxrelay_inbox_lag_records", METRIC_GAUGE, NULL, "stream, topic, partition",
+     "Records behind the stored offset, of the partitions that this instance reads.", lag_records},
+    {"boxrelay_inbox_partition_stopped", METRIC_GAUGE, NULL, "stream, topic, partition",
+     "1 while a partition of this instance is stopped by an error of its own, else 0.", partition_stopped},
+    {"boxrelay_inbox_pending_rows", METRIC_GAUGE, NULL, "stream",
+     "Messages that wait for business code, counted to a bound.", inbox_pending_rows},
+    {"boxrelay_inbox_oldest_age_seconds", METRIC_GAUGE, "seconds", "stream",
+     "Age of the oldest message that waits; 0 when there is none.", inbox_oldest_age},
+    {"boxrelay_inbox_full", METRIC_GAUGE, NULL, "stream",
+     "1 while partitions pause because too much waits in the inbox.", inbox_full},
     {"boxrelay_errors", METRIC_COUNTER, NULL, "stream, class", "Failures by what is done about them.", errors},
     {"boxrelay_stream_state", METRIC_GAUGE, NULL, "stream, state", "1 for the state that the stream is in, else 0.",
      stream_state},
     {"boxrelay_leader", METRIC_GAUGE, NULL, "stream", "1 where this instance publishes the stream.", leader},
     {"boxrelay_stream_paused", METRIC_GAUGE, NULL, "stream", "1 while an operator has paused the stream.", paused},
-    {"boxrelay_transactions", METRIC_COUNTER, NULL, "stream, result", "Kafka transactions by how they ended.",
-     transactions},
+    {"boxrelay_transactions", METRIC_COUNTER, NULL, "stream, result",
+     "Transactions by how they ended: in Kafka of outboxes, in PostgreSQL of inboxes.", transactions},
     {"boxrelay_producer_recreated", METRIC_COUNTER, NULL, "stream, reason",
      "Producers thrown away and made again, by the class of the failure.", recreated},
     {"boxrelay_postgres_up", METRIC_GAUGE, NULL, "", "1 while PostgreSQL answers.", postgres_up},
     {"boxrelay_kafka_up", METRIC_GAUGE, NULL, "", "1 while Kafka answers.", kafka_up},
-    {"boxrelay_schema_version", METRIC_GAUGE, NULL, "", "Version of schema relay in the database; 0: not known.",
-     schema_version},
+    {"boxrelay_schema_version", METRIC_GAUGE, NULL, "",
+     "Version of schema relay in the database; 0: not known, as while the outbox is turned off.", schema_version},
     {"boxrelay_certificate_expiry_seconds", METRIC_GAUGE, "seconds", "file",
      "When the first certificate of a configured file runs out, in seconds since 1970; files with more than 16 are "
      "left "

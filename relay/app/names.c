@@ -4,6 +4,7 @@
 #include <regex.h>
 #include <string.h>
 
+#include "inbox/service.h"
 #include "outbox/service.h"
 #include "pg/conninfo.h"
 #include "text.h"
@@ -37,6 +38,22 @@ bool names_outbox(const char *name, struct error *error)
     return made_of(name, LOWER, LOWER DIGITS "_", OUTBOX_NAME_MAX) ||
            refuse(error, "an outbox's name is 1 to 40 of a-z, 0-9 and _, beginning with a letter, as it was given to "
                          "relay.create_outbox");
+}
+
+bool names_inbox(const char *name, struct error *error)
+{
+    return made_of(name, LOWER, LOWER DIGITS "_", INBOX_NAME_MAX) ||
+           refuse(error, "an inbox' name is 1 to 40 of a-z, 0-9 and _, beginning with a letter, as it was given to "
+                         "relay.create_inbox");
+}
+
+bool names_id_header(const char *name, struct error *error)
+{
+    size_t first = strcspn(name, "+"), second = name[first] ? strlen(name + first + 1) : 1;
+    bool good = first >= 1 && first <= NAMES_HEADER_MAX && second >= 1 && second <= NAMES_HEADER_MAX &&
+                !(name[first] && strchr(name + first + 1, '+'));
+    return good || refuse(error, "has to be a header's name of 1 to 249 bytes, or two such names with a + between "
+                                 "them");
 }
 
 bool names_kafka(const char *name, struct error *error)

@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 
-enum { NAMES_RELAY_MAX = 64, NAMES_KAFKA_MAX = 249, NAMES_HOST_MAX = 255 };
+enum { NAMES_RELAY_MAX = 64, NAMES_KAFKA_MAX = 249, NAMES_HEADER_MAX = 249, NAMES_HOST_MAX = 255 };
 
 /* The relay's: [a-z][a-z0-9_-]{0,63}. boxrelay.<name>.positions stays far below Kafka's 249 with it. */
 bool names_relay(const char *name, struct error *error);
@@ -18,14 +18,21 @@ bool names_relay(const char *name, struct error *error);
 /* An outbox': [a-z][a-z0-9_]{0,39}. */
 bool names_outbox(const char *name, struct error *error);
 
+/* An inbox': the same. */
+bool names_inbox(const char *name, struct error *error);
+
 /* Kafka's characters: 1 to 249 of a-z A-Z 0-9 . _ - (Topic.LEGAL_CHARS). */
 bool names_kafka(const char *name, struct error *error);
 
 /* A topic of ours: Kafka's characters, not "." or "..", not beginning with "__" (Kafka's internal topics). */
 bool names_topic(const char *name, struct error *error);
 
-/* One entry of an allow-list: a topic's name, or ^ and a POSIX extended regular expression that compiles. */
+/* One entry of an allow-list or subscription: a topic's name, or ^ and a POSIX extended regular expression that
+ * compiles. */
 bool names_topic_pattern(const char *pattern, struct error *error);
+
+/* What an idempotency id comes from: the name of a header, or two with a "+" between them. */
+bool names_id_header(const char *name, struct error *error);
 
 bool names_conninfo(const char *conninfo, struct error *error);
 

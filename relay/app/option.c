@@ -15,6 +15,7 @@
 
 #define IN_RELAY(store_, field_)  .store = (store_), .at = offsetof(struct settings, field_)
 #define IN_OUTBOX(store_, field_) .store = (store_), .at = offsetof(struct outbox_stream_options, field_)
+#define IN_INBOX(store_, field_)  .store = (store_), .at = offsetof(struct inbox_stream_options, field_)
 
 #define LISTEN "^(off|(\\[[^\\] ]*\\]:|[^:\\[ ]*:)?[0-9]{1,5})$"
 
@@ -100,7 +101,10 @@ const struct option option_table[] = {
      .meaning = "Beyond this size of the table, with indexes, the log warns and boxrelay_outbox_size_alarm is 1."},
     {.path = "/outbox/*/topics",
      .type = OPTION_TOPICS,
-     IN_OUTBOX(OPTION_AS_TOPICS, topics),
+     IN_OUTBOX(OPTION_AS_LIST, topics),
+     .count_at = offsetof(struct outbox_stream_options, topic_count),
+     .min = 1,
+     .max = SETTINGS_TOPICS_MAX,
      .meaning =
          "The topics that rows may name: names, and regular expressions (POSIX extended) beginning with ^. All if "
          "left out."},
@@ -123,7 +127,84 @@ const struct option option_table[] = {
      .otherwise = "plain",
      .meaning = "Which headers records get besides the row's own: id, type and relay."},
     {.path = "/outbox/*/dead_letter_topic", .type = OPTION_REFUSED, .meaning = "Dead letters to a topic."},
-    {.path = "/inbox", .type = OPTION_REFUSED, .meaning = "The way in, from Kafka to inbox tables."},
+    {.path = "/inbox/*/topics",
+     .type = OPTION_TOPICS,
+     IN_INBOX(OPTION_AS_LIST, topics),
+     .count_at = offsetof(struct inbox_stream_options, topic_count),
+     .min = 1,
+     .max = INBOX_TOPICS_MAX,
+     .required = true,
+     .meaning = "The topics whose messages are stored: names, and regular expressions (POSIX extended) beginning with "
+                "^. Kafka's own topics and the relay's positions are never among them."},
+    {.path = "/inbox/*/start",
+     .type = OPTION_START,
+     IN_INBOX(OPTION_AS_START, start),
+     .time_at = offsetof(struct inbox_stream_options, start_ms),
+     .words = "earliest|latest|refuse",
+     .otherwise = "earliest",
+     .meaning = "Where an inbox that has never read begins, once, with the partitions that there are then. What is "
+                "found later is read from its beginning."},
+    {.path = "/inbox/*/id_headers",
+     .type = OPTION_HEADERS,
+     IN_INBOX(OPTION_AS_LIST, id_headers),
+     .count_at = offsetof(struct inbox_stream_options, id_header_count),
+     .min = 1,
+     .max = INBOX_ID_HEADERS_MAX,
+     .otherwise = "[\"ce_source+ce_id\", \"id\", \"idempotency-key\"]",
+     .meaning = "A message's idempotency id is the value of the first of these headers that it has; a+b joins two. "
+                "One inbox stores an id once."},
+    {.path = "/inbox/*/on_missing_id",
+     .type = OPTION_WORD,
+     IN_INBOX(OPTION_AS_INT32, on_missing_id),
+     .words = "dead_letter|coordinates",
+     .otherwise = "dead_letter",
+     .meaning = "A message has none of those headers: set it aside, or take topic, partition and offset for its id, "
+                "which does not know a message that was sent twice."},
+    {.path = "/inbox/*/waiting_rows_max",
+     .type = OPTION_INTEGER,
+     IN_INBOX(OPTION_AS_INT64, waiting_rows_max),
+     .otherwise = "1000000",
+     .unit = "rows",
+     .min = 1,
+     .max = 1000000000,
+     .meaning = "With more messages waiting in the inbox its partitions pause, until business code has caught up."},
+    {.path = "/inbox/*/waiting_bytes_max",
+     .type = OPTION_SIZE,
+     IN_INBOX(OPTION_AS_INT64, waiting_bytes_max),
+     .otherwise = "1GiB",
+     .min = 1 * MIB,
+     .max = 1024LL * 1024 * 1024 * MIB,
+     .meaning = "The same for the bytes of those messages."},
+    {.path = "/inbox/*/retention",
+     .type = OPTION_DURATION,
+     IN_INBOX(OPTION_AS_INT64, retention_ms),
+     .otherwise = "24h",
+     .min = SECOND_MS,
+     .max = 3650LL * DAY_MS,
+     .meaning = "How long messages that are done are kept in the table at least."},
+    {.path = "/inbox/*/id_retention",
+     .type = OPTION_DURATION,
+     IN_INBOX(OPTION_AS_INT64, id_retention_ms),
+     .otherwise = "30d",
+     .min = SECOND_MS,
+     .max = 3650LL * DAY_MS,
+     .meaning = "How long ids are remembered at least: a message sent again within it is not stored again. Not shorter "
+                "than retention."},
+    {.path = "/inbox/*/batch_rows_max",
+     .type = OPTION_INTEGER,
+     IN_INBOX(OPTION_AS_INT32, batch_rows_max),
+     .otherwise = "5000",
+     .unit = "rows",
+     .min = 1,
+     .max = 100000,
+     .meaning = "Most messages stored in one transaction."},
+    {.path = "/inbox/*/batch_bytes_max",
+     .type = OPTION_SIZE,
+     IN_INBOX(OPTION_AS_INT64, batch_bytes_max),
+     .otherwise = "8MiB",
+     .min = 64 * KIB,
+     .max = 256 * MIB,
+     .meaning = "Most payload stored in one transaction, and so the memory of a stream."},
     {.path = "/positions/topic",
      .type = OPTION_TEXT,
      IN_RELAY(OPTION_AS_TEXT, positions_topic),
@@ -295,6 +376,12 @@ void option_values(const struct option *option, char *text, size_t size)
     case OPTION_TOPICS:
         snprintf(text, size, "list of names and ^regexes");
         return;
+    case OPTION_HEADERS:
+        snprintf(text, size, "list of names and pairs a+b");
+        return;
+    case OPTION_START:
+        snprintf(text, size, "%s, or a time as 2030-01-31T12:00:00Z", option->words);
+        return;
     case OPTION_PROPERTY:
         snprintf(text, size, "text, number, true or false");
         return;
@@ -309,10 +396,10 @@ void option_values(const struct option *option, char *text, size_t size)
 void option_environment(const struct option *option, char *text, size_t size)
 {
     size_t length = (size_t)snprintf(text, size, "BOXRELAY");
-    bool outbox = text_starts(option->path, "/outbox/");
+    bool stream = text_starts(option->path, "/outbox/") || text_starts(option->path, "/inbox/");
     for (const char *c = option->path; *c && length + 12 < size; c++) {
         if (*c == '*')
-            length += (size_t)snprintf(text + length, size - length, outbox ? "<NAME>" : "<PROPERTY>");
+            length += (size_t)snprintf(text + length, size - length, stream ? "<NAME>" : "<PROPERTY>");
         else
             text[length++] = isalnum((unsigned char)*c) ? (char)toupper((unsigned char)*c) : '_';
     }

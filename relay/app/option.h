@@ -17,7 +17,8 @@
 /* Shapes of names as regular expressions (ECMA 262), as names.c has them. */
 #define OPTION_KAFKA_PATTERN  "^[a-zA-Z0-9._-]{1,249}$"
 #define OPTION_TOPIC_PATTERN  "^(?!\\.{1,2}$)(?!__)[a-zA-Z0-9._-]{1,249}$"
-#define OPTION_OUTBOX_PATTERN "^[a-z][a-z0-9_]{0,39}$"
+#define OPTION_STREAM_PATTERN "^[a-z][a-z0-9_]{0,39}$" /* an outbox', an inbox' */
+#define OPTION_HEADER_PATTERN "^[^+]{1,249}([+][^+]{1,249})?$"
 
 enum option_type {
     OPTION_TEXT,
@@ -27,19 +28,23 @@ enum option_type {
     OPTION_SIZE,     /* stored in bytes */
     OPTION_WORD,     /* stored as its place in `words` */
     OPTION_TOPICS,   /* a list of topic names and ^regexes */
+    OPTION_HEADERS,  /* a list of header names, or of two with a "+" between them */
+    OPTION_START,    /* one of `words`, or a time */
     OPTION_PROPERTY, /* a librdkafka property, the path's "*" being its name */
     OPTION_REFUSED,  /* known, but not available in this version, whatever the value */
     OPTION_IGNORED,
 };
 
-/* The C type of the field at `at`, in struct settings, or in struct outbox_stream_options below /outbox/. */
+/* The C type of the field at `at`: in struct settings, below /outbox/ in struct outbox_stream_options, below /inbox/ in
+ * struct inbox_stream_options. */
 enum option_store {
     OPTION_NOWHERE,
     OPTION_AS_TEXT,
     OPTION_AS_BOOL,
     OPTION_AS_INT32,
     OPTION_AS_INT64,
-    OPTION_AS_TOPICS
+    OPTION_AS_LIST, /* const char *const *, and a size_t at `count_at` */
+    OPTION_AS_START /* enum inbox_start, and unix milliseconds at `time_at` */
 };
 
 /* What a reload (SIGHUP) does with a change. */
@@ -53,11 +58,11 @@ struct option {
     const char *path;
     enum option_type type;
     enum option_store store;
-    size_t at;
+    size_t at, count_at, time_at;
     const char *otherwise; /* the default as a user would write it; "<name>" in it is the relay's name. NULL: none */
     const char *unit;      /* of numbers: "ms", "rows" */
-    int64_t min, max;      /* of numbers, durations (ms) and sizes (bytes) */
-    const char *words;     /* OPTION_WORD: "wait|poison" */
+    int64_t min, max;      /* of numbers, durations (ms) and sizes (bytes); of a list's length */
+    const char *words;     /* OPTION_WORD: "wait|poison"; OPTION_START */
     const char *later;     /* OPTION_WORD: words that are known but not available in this version */
     bool (*check)(const char *value, struct error *error); /* OPTION_TEXT: its shape; the text says what it must be */
     const char *pattern; /* the same as far as a regular expression (ECMA 262) can say it */

@@ -42,10 +42,9 @@ void overview_take_process(struct overview *overview)
     process->max_fds = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? (int64_t)limit.rlim_cur : -1;
 }
 
-void overview_take(struct overview *overview, struct outbox_service *service)
+static void take_outboxes(struct overview *overview, struct outbox_service *service)
 {
-    if (!service)
-        return;
+    overview->outbox_on = true;
     outbox_service_view(service, &overview->service);
     overview->streams = text_memory(overview->service.stream_count, sizeof *overview->streams);
     while (overview->stream_count < overview->service.stream_count &&
@@ -53,9 +52,49 @@ void overview_take(struct overview *overview, struct outbox_service *service)
         overview->stream_count++;
 }
 
+static void take_inboxes(struct overview *overview, struct inbox_service *service)
+{
+    size_t count = inbox_service_count(service);
+    overview->inboxes = text_memory(count, sizeof *overview->inboxes);
+    while (overview->inbox_count < count &&
+           inbox_service_stream(service, overview->inbox_count, &overview->inboxes[overview->inbox_count]))
+        overview->inbox_count++;
+}
+
+void overview_judge(struct overview *overview)
+{
+    struct outbox_service_view *service = &overview->service;
+    bool alone = !overview->outbox_on, reached = !alone, good = alone || service->schema_ok;
+    for (size_t i = 0; i < overview->inbox_count; i++) {
+        const struct inbox_stream_view *inbox = &overview->inboxes[i];
+        bool bad = inbox->postgres_reached && !inbox->schema_ok;
+        if (alone) {
+            service->postgres_up |= inbox->postgres_up;
+            service->postgres_reached |= inbox->postgres_reached;
+            service->kafka_up |= inbox->kafka_up;
+        }
+        reached |= inbox->postgres_reached;
+        good &= !bad;
+        if (service->instance_error.class == ERROR_NONE && (bad || (alone && !inbox->postgres_reached)))
+            service->instance_error = inbox->last_error;
+    }
+    service->schema_ok = reached && good;
+}
+
+void overview_take(struct overview *overview, struct services *services)
+{
+    if (services->outbox)
+        take_outboxes(overview, services->outbox);
+    if (services->inbox)
+        take_inboxes(overview, services->inbox);
+    overview_judge(overview);
+}
+
 void overview_fini(struct overview *overview)
 {
     free(overview->streams);
+    free(overview->inboxes);
     overview->streams = NULL;
-    overview->stream_count = 0;
+    overview->inboxes = NULL;
+    overview->stream_count = overview->inbox_count = 0;
 }

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "certificate.h"
-#include "outbox/service.h"
+#include "services.h"
 
 enum { OVERVIEW_STUCK_MS = 120000 }; /* a loop without progress for so long is not live: twice the longest commit */
 
@@ -30,13 +30,21 @@ struct overview {
     struct overview_process process;
     size_t certificate_count;
     struct certificate_file certificates[CERTIFICATE_FILES_MAX];
+    bool outbox_on;
+    /* What the outbox service knows of the whole instance. While it is off, the same as far as inboxes know it: one
+     * that has reached a server stands for all. The schema has to be right for every one of them. */
     struct outbox_service_view service;
     size_t stream_count;
     struct outbox_stream_view *streams; /* owned */
+    size_t inbox_count;
+    struct inbox_stream_view *inboxes; /* owned */
 };
 
-/* Fills service and streams; NULL: the service is not started yet. */
-void overview_take(struct overview *overview, struct outbox_service *service);
+/* Fills service, streams and inboxes. */
+void overview_take(struct overview *overview, struct services *services);
+
+/* Brings what the inboxes know into `service`; a part of overview_take. */
+void overview_judge(struct overview *overview);
 void overview_take_process(struct overview *overview);
 void overview_fini(struct overview *overview);
 

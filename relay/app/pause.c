@@ -2,6 +2,7 @@
 
 #include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "database.h"
 #include "pg/catalog.h"
@@ -27,14 +28,16 @@ enum exit_code pause_run(const struct invocation *invocation)
     struct database database;
     struct error error;
     if (!reason || !*reason)
-        return command_usage(invocation, "needs --reason TEXT: the next person wants to know why nothing is published");
+        return command_usage(invocation, "needs --reason TEXT: the next person wants to know why nothing moves");
     enum exit_code code = database_open(invocation, doing, &database);
     if (code != EXIT_OK)
         return code;
     if (catalog_pause(database.session, stream, reason, &error) != ERROR_NONE)
         code = say_error(&error, doing);
     else
-        print_done(invocation, stream, "paused", "; rows wait in the table until boxrelay resume");
+        print_done(invocation, stream, "paused",
+                   strncmp(stream, "inbox/", strlen("inbox/")) == 0 ? "; records wait in Kafka until boxrelay resume"
+                                                                    : "; rows wait in the table until boxrelay resume");
     database_close(&database);
     return code;
 }

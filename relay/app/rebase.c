@@ -1,9 +1,12 @@
 #include "commands.h"
 
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "inbox/service.h"
+#include "outbox/service.h"
 #include "text.h"
 
 /* Who did it, for the audit: PostgreSQL's own actor is the relay's user, which says nothing of the person. */
@@ -17,32 +20,73 @@ static void name_actor(char *text, size_t size)
     snprintf(text, size, "%s@%s", user && *user ? user : "command line", host);
 }
 
+static enum error_class rebase_outbox(const struct settings *settings, const char *stream, bool to_now,
+                                      const char *actor, char summary[256], struct error *error)
+{
+    struct outbox_service_options options;
+    settings_outbox_service(settings, &options);
+    return outbox_rebase(&options, stream, to_now ? REBASE_NOW : REBASE_START, actor, summary, error);
+}
+
+static enum error_class rebase_inbox(const struct settings *settings, const struct inbox_rebase *rebase,
+                                     char summary[256], struct error *error)
+{
+    struct inbox_service_options options;
+    settings_inbox_service(settings, &options);
+    return inbox_rebase(&options, rebase, summary, error);
+}
+
+static void say_done(const struct invocation *invocation, const char *to, const char *summary)
+{
+    if (!command_has(invocation, "--json")) {
+        puts(summary);
+        return;
+    }
+    json_t *done = json_pack("{s:s, s:s, s:s}", "stream", invocation->words[0], "to", to, "summary", summary);
+    json_dumpf(done, stdout, 0);
+    putchar('\n');
+    json_decref(done);
+}
+
+/* --partition as a number; -1: not given; -2: it is none. */
+static int32_t partition_of(const struct invocation *invocation)
+{
+    const char *text = command_flag(invocation, "--partition");
+    char *end;
+    if (!text)
+        return -1;
+    long number = strtol(text, &end, 10);
+    return *text && !*end && number >= 0 && number <= INT32_MAX ? (int32_t)number : -2;
+}
+
 enum exit_code rebase_run(const struct invocation *invocation)
 {
     const char *to = command_flag(invocation, "--to"), *stream = invocation->words[0];
+    bool is_inbox = strncmp(stream, "inbox/", strlen("inbox/")) == 0;
+    struct inbox_rebase rebase = {
+        .stream = stream, .topic = command_flag(invocation, "--topic"), .partition = partition_of(invocation)};
     if (!to || (strcmp(to, "now") != 0 && strcmp(to, "start") != 0))
-        return command_usage(invocation,
-                             "needs --to now (skip what is there) or --to start (publish again what is kept)");
+        return command_usage(invocation, "needs --to now (skip what is there) or --to start (again all that is kept)");
+    if (rebase.partition == -2 || (rebase.partition >= 0 && !rebase.topic))
+        return command_usage(invocation, "--partition is a number, and needs --topic");
+    if (rebase.topic && !is_inbox)
+        return command_usage(invocation, "--topic and --partition are for streams named inbox/NAME");
     struct settings *settings;
     enum exit_code code = command_settings(invocation, SETTINGS_NEED_ALL, &settings);
     if (code != EXIT_OK)
         return code;
-    struct outbox_service_options options;
-    settings_service(settings, &options);
     char actor[256], summary[256] = "";
     struct error error;
+    bool to_now = strcmp(to, "now") == 0;
     name_actor(actor, sizeof actor);
-    enum rebase_target target = strcmp(to, "now") == 0 ? REBASE_NOW : REBASE_START;
-    if (outbox_rebase(&options, stream, target, actor, summary, &error) != ERROR_NONE) {
+    rebase.actor = actor;
+    rebase.target = to_now ? INBOX_REBASE_NOW : INBOX_REBASE_START;
+    enum error_class class = is_inbox ? rebase_inbox(settings, &rebase, summary, &error)
+                                      : rebase_outbox(settings, stream, to_now, actor, summary, &error);
+    if (class != ERROR_NONE)
         code = say_error(&error, "cannot rebase the stream");
-    } else if (command_has(invocation, "--json")) {
-        json_t *done = json_pack("{s:s, s:s, s:s}", "stream", stream, "to", to, "summary", summary);
-        json_dumpf(done, stdout, 0);
-        putchar('\n');
-        json_decref(done);
-    } else {
-        puts(summary);
-    }
+    else
+        say_done(invocation, to, summary);
     settings_free(&settings);
     return code;
 }

@@ -24,6 +24,37 @@ struct outbox_stream_options *settings_outbox(struct settings *settings, const c
     return outbox;
 }
 
+struct inbox_stream_options *settings_inbox(struct settings *settings, const char *name)
+{
+    for (size_t i = 0; i < settings->inbox_count; i++)
+        if (strcmp(settings->inboxes[i].name, name) == 0)
+            return &settings->inboxes[i];
+    if (settings->inbox_count == INBOX_STREAMS_MAX)
+        return NULL;
+    struct inbox_stream_options *inbox = &settings->inboxes[settings->inbox_count++];
+    settings_read_defaults("/inbox/*", inbox);
+    snprintf(inbox->name, sizeof inbox->name, "%s", name);
+    return inbox;
+}
+
+void settings_list_free(const struct option *option, void *base)
+{
+    char ***texts = (char ***)((char *)base + option->at);
+    size_t *count = (size_t *)((char *)base + option->count_at);
+    for (size_t i = 0; i < *count; i++)
+        free((*texts)[i]);
+    free(*texts);
+    *texts = NULL;
+    *count = 0;
+}
+
+static void free_lists(const char *prefix, void *base)
+{
+    for (size_t i = 0; i < option_count; i++)
+        if (option_table[i].store == OPTION_AS_LIST && text_starts(option_table[i].path, prefix))
+            settings_list_free(&option_table[i], base);
+}
+
 static struct settings *new_settings(void)
 {
     struct settings *settings = text_memory(1, sizeof *settings);
@@ -56,11 +87,10 @@ void settings_free(struct settings **settings)
         free(old->properties[i].name);
         free(old->properties[i].value);
     }
-    for (size_t i = 0; i < old->outbox_count; i++) {
-        for (size_t j = 0; j < old->outboxes[i].topic_count; j++)
-            free((char *)(uintptr_t)old->outboxes[i].topics[j]);
-        free((void *)(uintptr_t)old->outboxes[i].topics);
-    }
+    for (size_t i = 0; i < old->outbox_count; i++)
+        free_lists("/outbox/*", &old->outboxes[i]);
+    for (size_t i = 0; i < old->inbox_count; i++)
+        free_lists("/inbox/*", &old->inboxes[i]);
     kafka_settings_free(&old->kafka);
     free(old->name);
     free(old->instance_id);
@@ -117,26 +147,15 @@ static void require(const struct settings_source *source, const struct document 
     if (all && !has_brokers(document))
         problems_add(problems, document_where(document, "/kafka/bootstrap.servers", false),
                      "missing; the brokers, as \"localhost:9092\"");
-    if (all && !settings->outbox_on)
+    if (all && !settings->outbox_on && settings->inbox_count == 0)
         problems_add(problems, document_where(document, "/outbox", false),
-                     "{} turns the outbox off, and this version has nothing else to run; leave it out");
+                     "{} turns the outbox off, and there is no inbox either: nothing would run; leave it out, or add "
+                     "an inbox");
     where.pointer = NULL;
     if (!document->file && problems->count > before)
         problems_add(problems, where,
                      "no file was read: give one with --config FILE or BOXRELAY_CONFIG, or set all "
                      "that is missing as BOXRELAY_... (boxrelay help options)");
-}
-
-/* "<name>" in a default is known only after the name was read. */
-static void name_topic(struct settings *settings)
-{
-    char *mark = strstr(settings->positions_topic, "<name>");
-    if (!mark || !settings->name)
-        return;
-    char *topic = text_printf("%.*s%s%s", (int)(mark - settings->positions_topic), settings->positions_topic,
-                              settings->name, mark + strlen("<name>"));
-    free(settings->positions_topic);
-    settings->positions_topic = topic;
 }
 
 bool settings_load(const struct settings_source *source, struct settings **out, struct problems *problems,
@@ -151,7 +170,6 @@ bool settings_load(const struct settings_source *source, struct settings **out, 
         settings_read(&document, settings, problems);
         require(source, &document, settings, problems);
     }
-    name_topic(settings);
     document_fini(&document);
     problems_sort(problems);
     if (problems->count > 0)
@@ -161,6 +179,17 @@ bool settings_load(const struct settings_source *source, struct settings **out, 
 }
 
 static bool same_text(const char *a, const char *b) { return a && b ? strcmp(a, b) == 0 : a == b; }
+
+static bool same_list(const struct option *option, const void *a, const void *b)
+{
+    char *const *left = *(char *const *const *)((const char *)a + option->at);
+    char *const *right = *(char *const *const *)((const char *)b + option->at);
+    size_t left_count = *(const size_t *)((const char *)a + option->count_at);
+    bool same = left_count == *(const size_t *)((const char *)b + option->count_at);
+    for (size_t i = 0; same && i < left_count; i++)
+        same = strcmp(left[i], right[i]) == 0;
+    return same;
+}
 
 static bool same_field(const struct option *option, const void *a, const void *b)
 {
@@ -174,6 +203,12 @@ static bool same_field(const struct option *option, const void *a, const void *b
         return *(const int32_t *)left == *(const int32_t *)right;
     case OPTION_AS_INT64:
         return *(const int64_t *)left == *(const int64_t *)right;
+    case OPTION_AS_LIST:
+        return same_list(option, a, b);
+    case OPTION_AS_START:
+        return *(const enum inbox_start *)left == *(const enum inbox_start *)right &&
+               *(const int64_t *)((const char *)a + option->time_at) ==
+                   *(const int64_t *)((const char *)b + option->time_at);
     default:
         return true;
     }
@@ -229,24 +264,14 @@ static void compare_properties(const struct settings *a, const struct settings *
     }
 }
 
-static bool same_topics(const struct outbox_stream_options *a, const struct outbox_stream_options *b)
-{
-    bool same = a->topic_count == b->topic_count;
-    for (size_t i = 0; same && i < a->topic_count; i++)
-        same = strcmp(a->topics[i], b->topics[i]) == 0;
-    return same;
-}
-
-static void compare_outbox(const struct outbox_stream_options *a, const struct outbox_stream_options *b,
+/* `prefix` is "/outbox/" or "/inbox/", `a` and `b` are options of such a stream. */
+static void compare_stream(const char *prefix, const char *name, const void *a, const void *b,
                            const struct listener *listener)
 {
     for (size_t i = 0; i < option_count; i++) {
         const struct option *option = &option_table[i];
-        if (!text_starts(option->path, "/outbox/"))
-            continue;
-        bool same = option->store == OPTION_AS_TOPICS ? same_topics(a, b) : same_field(option, a, b);
-        if (!same)
-            tell(listener, option, "/outbox/%s/%s", a->name, strrchr(option->path, '/') + 1);
+        if (text_starts(option->path, prefix) && !same_field(option, a, b))
+            tell(listener, option, "%s%s/%s", prefix, name, strrchr(option->path, '/') + 1);
     }
 }
 
@@ -265,11 +290,35 @@ static void compare_outboxes(const struct settings *a, const struct settings *b,
     settings_read_defaults("/outbox/*", &defaults);
     for (size_t i = 0; i < a->outbox_count; i++) {
         const struct outbox_stream_options *other = find_outbox(b, a->outboxes[i].name);
-        compare_outbox(&a->outboxes[i], other ? other : &defaults, listener);
+        compare_stream("/outbox/", a->outboxes[i].name, &a->outboxes[i], other ? other : &defaults, listener);
     }
     for (size_t i = 0; i < b->outbox_count; i++)
         if (!find_outbox(a, b->outboxes[i].name))
-            compare_outbox(&b->outboxes[i], &defaults, listener);
+            compare_stream("/outbox/", b->outboxes[i].name, &b->outboxes[i], &defaults, listener);
+    free_lists("/outbox/*", &defaults);
+}
+
+static const struct inbox_stream_options *find_inbox(const struct settings *settings, const char *name)
+{
+    for (size_t i = 0; i < settings->inbox_count; i++)
+        if (strcmp(settings->inboxes[i].name, name) == 0)
+            return &settings->inboxes[i];
+    return NULL;
+}
+
+/* An inbox that only one of them has shows by its topics: each has some. */
+static void compare_inboxes(const struct settings *a, const struct settings *b, const struct listener *listener)
+{
+    struct inbox_stream_options defaults = {0};
+    settings_read_defaults("/inbox/*", &defaults);
+    for (size_t i = 0; i < a->inbox_count; i++) {
+        const struct inbox_stream_options *other = find_inbox(b, a->inboxes[i].name);
+        compare_stream("/inbox/", a->inboxes[i].name, &a->inboxes[i], other ? other : &defaults, listener);
+    }
+    for (size_t i = 0; i < b->inbox_count; i++)
+        if (!find_inbox(a, b->inboxes[i].name))
+            compare_stream("/inbox/", b->inboxes[i].name, &b->inboxes[i], &defaults, listener);
+    free_lists("/inbox/*", &defaults);
 }
 
 void settings_compare(const struct settings *a, const struct settings *b, settings_changed *changed, void *opaque)
@@ -281,9 +330,10 @@ void settings_compare(const struct settings *a, const struct settings *b, settin
     compare_properties(a, b, true, &listener);
     compare_properties(b, a, false, &listener);
     compare_outboxes(a, b, &listener);
+    compare_inboxes(a, b, &listener);
 }
 
-void settings_service(const struct settings *settings, struct outbox_service_options *service)
+void settings_outbox_service(const struct settings *settings, struct outbox_service_options *service)
 {
     *service = (struct outbox_service_options){
         .name = settings->name,
@@ -295,5 +345,18 @@ void settings_service(const struct settings *settings, struct outbox_service_opt
         .positions_accept_weak = settings->positions_accept_weak,
         .streams = settings->outboxes,
         .stream_count = settings->outbox_count,
+    };
+}
+
+void settings_inbox_service(const struct settings *settings, struct inbox_service_options *service)
+{
+    *service = (struct inbox_service_options){
+        .name = settings->name,
+        .instance_id = settings->instance_id,
+        .conninfo = settings->postgres,
+        .kafka = settings->kafka,
+        .positions_topic = settings->positions_topic,
+        .streams = settings->inboxes,
+        .stream_count = settings->inbox_count,
     };
 }

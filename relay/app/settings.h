@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "inbox/service.h"
 #include "kafka/client.h"
 #include "option.h"
 #include "outbox/service.h"
@@ -43,6 +44,8 @@ struct settings {
     bool outbox_on; /* false: "outbox": {} */
     size_t outbox_count;
     struct outbox_stream_options outboxes[OUTBOX_STREAMS_MAX];
+    size_t inbox_count; /* none by default */
+    struct inbox_stream_options inboxes[INBOX_STREAMS_MAX];
     size_t origin_count;
     struct settings_origin *origins; /* of everything that was written, in the order in which it was read */
 };
@@ -87,7 +90,14 @@ const char *settings_bootstrap(const struct settings *settings);
 /* The options of outbox `name` in `settings`, made with its defaults if new; NULL: no room for one more. */
 struct outbox_stream_options *settings_outbox(struct settings *settings, const char *name);
 
-/* Fills what the outbox service is started with; everything in it is borrowed from `settings`. */
-void settings_service(const struct settings *settings, struct outbox_service_options *options);
+/* The same of inbox `name`. */
+struct inbox_stream_options *settings_inbox(struct settings *settings, const char *name);
+
+/* Frees the texts of an option that is a list, in the struct that it is stored in; it is empty then. */
+void settings_list_free(const struct option *option, void *base);
+
+/* Fills what a service is started with; everything in it is borrowed from `settings`. */
+void settings_outbox_service(const struct settings *settings, struct outbox_service_options *options);
+void settings_inbox_service(const struct settings *settings, struct inbox_service_options *options);
 
 #endif

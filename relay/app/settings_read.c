@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "inbox/inbox.h"
 #include "kafka/properties.h"
 #include "names.h"
 #include "suggest.h"
@@ -15,7 +14,7 @@
 struct reader {
     const struct document *document;
     struct settings *settings;
-    struct outbox_stream_options *outbox; /* the one being read; NULL elsewhere */
+    void *stream; /* the options of the outbox or inbox being read; NULL elsewhere */
     struct problems *problems;
 };
 
@@ -77,21 +76,60 @@ static bool number_of(const struct option *option, const char *text, int64_t *nu
     }
 }
 
+static void store_start(const struct option *option, void *base, int64_t start, int64_t time_ms)
+{
+    assert(option->store == OPTION_AS_START);
+    *(enum inbox_start *)field_of(option, base) = (enum inbox_start)start;
+    *(int64_t *)((char *)base + option->time_at) = time_ms;
+}
+
+/* Takes the texts; frees those that stood there. */
+static void store_list(const struct option *option, void *base, char **texts, size_t count)
+{
+    assert(option->store == OPTION_AS_LIST);
+    settings_list_free(option, base);
+    *(char ***)field_of(option, base) = texts;
+    *(size_t *)((char *)base + option->count_at) = count;
+}
+
+static void store_default_list(const struct option *option, void *base)
+{
+    json_t *list = json_loads(option->otherwise, 0, NULL);
+    size_t count = json_array_size(list);
+    assert(count > 0);
+    char **texts = text_memory(count, sizeof *texts);
+    for (size_t i = 0; i < count; i++)
+        texts[i] = text_copy(json_string_value(json_array_get(list, i)));
+    json_decref(list);
+    store_list(option, base, texts, count);
+}
+
+static void store_default(const struct option *option, void *base)
+{
+    int64_t number = 0;
+    size_t word;
+    if (option->store == OPTION_AS_TEXT) {
+        store_text(option, base, option->otherwise);
+    } else if (option->store == OPTION_AS_LIST) {
+        store_default_list(option, base);
+    } else if (option->store == OPTION_AS_START) {
+        bool good = text_word_of(option->words, option->otherwise, &word);
+        assert(good);
+        store_start(option, base, (int64_t)word, 0);
+    } else {
+        bool good = number_of(option, option->otherwise, &number);
+        assert(good);
+        store_number(option, base, number);
+    }
+}
+
 void settings_read_defaults(const char *prefix, void *base)
 {
     for (size_t i = 0; i < option_count; i++) {
         const struct option *option = &option_table[i];
         bool ours = strcmp(prefix, "/") == 0 ? !strchr(option->path, '*') : text_starts(option->path, prefix);
-        if (!ours || !option->otherwise || option->store == OPTION_NOWHERE)
-            continue;
-        int64_t number = 0;
-        if (option->type == OPTION_TEXT) {
-            store_text(option, base, option->otherwise);
-        } else {
-            bool good = number_of(option, option->otherwise, &number);
-            assert(good);
-            store_number(option, base, number);
-        }
+        if (ours && option->otherwise && option->store != OPTION_NOWHERE)
+            store_default(option, base);
     }
 }
 
@@ -219,35 +257,64 @@ static json_t *list_of(const json_t *value)
     return list;
 }
 
-static void read_topics(struct reader *reader, const struct option *option, const struct spotted *at, void *base)
+/* What a list of these has to be, and what one of them. */
+struct list_words {
+    const char *all, *one, *otherwise;
+    bool (*check)(const char *value, struct error *error);
+};
+
+static struct list_words words_of(const struct option *option)
 {
-    (void)option;
-    struct outbox_stream_options *outbox = base;
+    if (option->type == OPTION_HEADERS)
+        return (struct list_words){"header names", "has to be a header's name, or a+b, in quotes",
+                                   "; leave it out for the default", names_id_header};
+    return (struct list_words){"topic names and ^regexes", "has to be a topic's name or a ^regex in quotes",
+                               option->required ? "" : "; leave it out to allow all topics", names_topic_pattern};
+}
+
+static void read_list(struct reader *reader, const struct option *option, const struct spotted *at, void *base)
+{
+    struct list_words words = words_of(option);
     json_t *list = list_of(at->value);
     size_t count = json_array_size(list);
-    if (count == 0 || count > SETTINGS_TOPICS_MAX) {
-        problems_add(reader->problems, where_of(reader, at->pointer),
-                     "has to be a list of 1 to %d topic names and ^regexes; leave it out to allow all topics",
-                     SETTINGS_TOPICS_MAX);
+    if (count < (size_t)option->min || count > (size_t)option->max) {
+        problems_add(reader->problems, where_of(reader, at->pointer), "has to be a list of %d to %d %s%s",
+                     (int)option->min, (int)option->max, words.all, words.otherwise);
         json_decref(list);
         return;
     }
-    char **topics = text_memory(count, sizeof *topics);
+    char **texts = text_memory(count, sizeof *texts);
     for (size_t i = 0; i < count; i++) {
         struct error error;
-        const char *topic = json_string_value(json_array_get(list, i));
-        topics[i] = text_copy(topic ? topic : "");
-        if (topic && names_topic_pattern(topic, &error))
+        const char *text = json_string_value(json_array_get(list, i));
+        texts[i] = text_copy(text ? text : "");
+        if (text && words.check(text, &error))
             continue;
         char *pointer = text_printf("%s/%zu", at->pointer, i);
         if (!document_failed(reader->document, pointer))
-            problems_add(reader->problems, where_of(reader, pointer), "%s",
-                         topic ? error.text : "has to be a topic's name or a ^regex in quotes");
+            problems_add(reader->problems, where_of(reader, pointer), "%s", text ? error.text : words.one);
         free(pointer);
     }
     json_decref(list);
-    outbox->topics = (const char *const *)topics;
-    outbox->topic_count = count;
+    store_list(option, base, texts, count);
+}
+
+static void read_start(struct reader *reader, const struct option *option, const struct spotted *at, void *base)
+{
+    const char *text = json_string_value(at->value);
+    size_t word;
+    int64_t time_ms;
+    if (text && text_word_of(option->words, text, &word))
+        store_start(option, base, (int64_t)word, 0);
+    else if (text && units_time_parse(text, &time_ms))
+        store_start(option, base, INBOX_START_TIME, time_ms);
+    else if (text && text[0] >= 'a' && text[0] <= 'z')
+        refuse_word(reader, option, at, text);
+    else
+        problems_add(reader->problems, where_of(reader, at->pointer),
+                     "has to be one of %s, or a time with its zone, as \"2030-01-31T12:00:00Z\" or "
+                     "\"2030-01-31T12:00:00+01:00\"",
+                     option->words);
 }
 
 /* A suggestion that keeps its own copy of what is best: the library's names live only while they are offered. */
@@ -306,16 +373,6 @@ static void read_property(struct reader *reader, const struct option *option, co
     free(value);
 }
 
-static void refuse_option(struct reader *reader, const struct spotted *at)
-{
-    struct error error;
-    struct where where = document_where(reader->document, at->pointer, true);
-    if (strcmp(at->pointer, "/inbox") == 0 && inbox_unavailable(&error) != ERROR_NONE)
-        problems_add(reader->problems, where, "%s; %s", error.text, error.hint);
-    else
-        problems_add(reader->problems, where, "not available in this version; remove it");
-}
-
 static void note_origin(struct settings *settings, struct where where)
 {
     settings->origins = text_memory_again(settings->origins, settings->origin_count + 1, sizeof *settings->origins);
@@ -328,16 +385,21 @@ static void read_option(struct reader *reader, const struct option *option, cons
     if (document_failed(reader->document, at->pointer))
         return;
     note_origin(reader->settings, where_of(reader, at->pointer));
-    void *base = reader->outbox ? (void *)reader->outbox : reader->settings;
+    void *base = reader->stream ? reader->stream : reader->settings;
     switch (option->type) {
     case OPTION_TOPICS:
-        read_topics(reader, option, at, base);
+    case OPTION_HEADERS:
+        read_list(reader, option, at, base);
+        return;
+    case OPTION_START:
+        read_start(reader, option, at, base);
         return;
     case OPTION_PROPERTY:
         read_property(reader, option, at);
         return;
     case OPTION_REFUSED:
-        refuse_option(reader, at);
+        problems_add(reader->problems, document_where(reader->document, at->pointer, true),
+                     "not available in this version; remove it");
         return;
     case OPTION_IGNORED:
         return;
@@ -379,12 +441,58 @@ static void read_outbox(struct reader *reader, const struct spotted *at, const c
         problems_add(reader->problems, where, "%s", error.text);
         return;
     }
-    reader->outbox = settings_outbox(reader->settings, name);
-    if (reader->outbox)
+    reader->stream = settings_outbox(reader->settings, name);
+    if (reader->stream)
         read_object(reader, at);
     else
         problems_add(reader->problems, where, "more than %d outboxes", OUTBOX_STREAMS_MAX);
-    reader->outbox = NULL;
+    reader->stream = NULL;
+}
+
+/* Ids that are forgotten before their messages would let one be stored a second time beside itself. */
+static void check_retention(struct reader *reader, const struct spotted *at, const struct inbox_stream_options *inbox)
+{
+    char ids[UNITS_TEXT_SIZE], rows[UNITS_TEXT_SIZE];
+    if (inbox->id_retention_ms >= inbox->retention_ms)
+        return;
+    const char *key = json_object_get(at->value, "id_retention") ? "id_retention" : "retention";
+    char *pointer = text_printf("%s/%s", at->pointer, key);
+    units_duration_format(inbox->id_retention_ms, ids);
+    units_duration_format(inbox->retention_ms, rows);
+    problems_add(reader->problems, where_of(reader, pointer),
+                 "id_retention (%s) must not be shorter than retention (%s): ids outlive their messages", ids, rows);
+    free(pointer);
+}
+
+static void check_inbox(struct reader *reader, const struct spotted *at, const struct inbox_stream_options *inbox)
+{
+    char *topics = text_printf("%s/topics", at->pointer);
+    if (!json_object_get(at->value, "topics") && !document_failed(reader->document, topics)) {
+        struct where where = document_where(reader->document, at->pointer, true);
+        where.pointer = topics;
+        problems_add(reader->problems, where, "missing; the topics whose messages are stored, as [\"payments\"]");
+    }
+    free(topics);
+    check_retention(reader, at, inbox);
+}
+
+static void read_inbox(struct reader *reader, const struct spotted *at, const char *name)
+{
+    struct error error;
+    struct where where = document_where(reader->document, at->pointer, true);
+    if (!names_inbox(name, &error)) {
+        problems_add(reader->problems, where, "%s", error.text);
+        return;
+    }
+    struct inbox_stream_options *inbox = settings_inbox(reader->settings, name);
+    if (!inbox) {
+        problems_add(reader->problems, where, "more than %d inboxes", INBOX_STREAMS_MAX);
+        return;
+    }
+    reader->stream = inbox;
+    read_object(reader, at);
+    reader->stream = NULL;
+    check_inbox(reader, at, inbox);
 }
 
 static void read_member(struct reader *reader, const struct spotted *at, const char *key)
@@ -399,6 +507,8 @@ static void read_member(struct reader *reader, const struct spotted *at, const c
                      kind_of(at->value));
     else if (text_starts(at->pointer, "/outbox/"))
         read_outbox(reader, at, key);
+    else if (text_starts(at->pointer, "/inbox/"))
+        read_inbox(reader, at, key);
     else
         read_object(reader, at);
 }
@@ -415,6 +525,35 @@ static void read_object(struct reader *reader, const struct spotted *at)
     }
 }
 
+/* "<name>" in a default is known only after the name was read. */
+static void name_topic(struct settings *settings)
+{
+    char *mark = strstr(settings->positions_topic, "<name>");
+    if (!mark || !settings->name)
+        return;
+    char *topic = text_printf("%.*s%s%s", (int)(mark - settings->positions_topic), settings->positions_topic,
+                              settings->name, mark + strlen("<name>"));
+    free(settings->positions_topic);
+    settings->positions_topic = topic;
+}
+
+/* [K5] No inbox reads the relay's own topic; a regular expression that matches it leaves it out by itself. */
+static void check_positions(struct reader *reader)
+{
+    const struct settings *settings = reader->settings;
+    for (size_t i = 0; i < settings->inbox_count; i++) {
+        const struct inbox_stream_options *inbox = &settings->inboxes[i];
+        for (size_t k = 0; k < inbox->topic_count; k++) {
+            if (strcmp(inbox->topics[k], settings->positions_topic) != 0)
+                continue;
+            char *pointer = text_printf("/inbox/%s/topics/%zu", inbox->name, k);
+            problems_add(reader->problems, where_of(reader, pointer),
+                         "the relay's own positions topic cannot be read into an inbox");
+            free(pointer);
+        }
+    }
+}
+
 void settings_read(const struct document *document, struct settings *settings, struct problems *problems)
 {
     struct reader reader = {.document = document, .settings = settings, .problems = problems};
@@ -423,4 +562,6 @@ void settings_read(const struct document *document, struct settings *settings, s
     settings->outbox_on = !json_is_object(outbox) || json_object_size(outbox) > 0;
     if (settings->outbox_on && settings->outbox_count == 0)
         (void)settings_outbox(settings, "main");
+    name_topic(settings);
+    check_positions(&reader);
 }

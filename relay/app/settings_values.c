@@ -62,16 +62,28 @@ static char *number_text(const struct option *option, int64_t number)
     }
 }
 
-static char *topics_text(const struct outbox_stream_options *outbox)
+static char *list_text(const struct option *option, const void *base)
 {
-    if (outbox->topic_count == 0)
+    char *const *texts = *(char *const *const *)((const char *)base + option->at);
+    size_t count = *(const size_t *)((const char *)base + option->count_at);
+    if (count == 0)
         return NULL;
     json_t *list = json_array();
-    for (size_t i = 0; i < outbox->topic_count; i++)
-        json_array_append_new(list, json_string(outbox->topics[i]));
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, json_string(texts[i]));
     char *text = json_dumps(list, 0);
     json_decref(list);
     return text;
+}
+
+static char *start_text(const struct option *option, const void *base)
+{
+    enum inbox_start start = *(const enum inbox_start *)((const char *)base + option->at);
+    char text[UNITS_TEXT_SIZE];
+    if (start != INBOX_START_TIME)
+        return word_at(option->words, start);
+    units_time_format(*(const int64_t *)((const char *)base + option->time_at), text);
+    return text_copy(text);
 }
 
 /* The field's value as text, to be freed; NULL: it has none. `base` is the struct that the option is stored in. */
@@ -85,8 +97,10 @@ static char *field_text(const struct option *option, const void *base)
         const char *text = *(char *const *)field;
         return text ? text_copy(text) : NULL;
     }
-    case OPTION_AS_TOPICS:
-        return topics_text(base);
+    case OPTION_AS_LIST:
+        return list_text(option, base);
+    case OPTION_AS_START:
+        return start_text(option, base);
     default:
         return number_text(option, number_of(option, field));
     }
@@ -137,19 +151,34 @@ static void show_properties(const struct walk *walk)
     kafka_property_defaults(settings->kafka, show_default, (void *)(uintptr_t)walk);
 }
 
-static void show_outboxes(const struct walk *walk)
+/* `prefix` is "/outbox/" or "/inbox/", `stream` the options of such a one. */
+static void show_stream(const struct walk *walk, const char *prefix, const char *name, const void *stream)
 {
-    for (size_t i = 0; i < walk->settings->outbox_count; i++) {
-        const struct outbox_stream_options *outbox = &walk->settings->outboxes[i];
-        for (size_t k = 0; k < option_count; k++) {
-            const struct option *option = &option_table[k];
-            if (!text_starts(option->path, "/outbox/") || option->type == OPTION_REFUSED)
-                continue;
-            char *path = text_printf("/outbox/%s%s", outbox->name, strrchr(option->path, '/'));
-            show_field(walk, option, path, outbox);
-            free(path);
-        }
+    for (size_t k = 0; k < option_count; k++) {
+        const struct option *option = &option_table[k];
+        if (!text_starts(option->path, prefix) || option->type == OPTION_REFUSED)
+            continue;
+        char *path = text_printf("%s%s%s", prefix, name, strrchr(option->path, '/'));
+        show_field(walk, option, path, stream);
+        free(path);
     }
+}
+
+static void show_streams(const struct walk *walk, const char *prefix)
+{
+    const struct settings *settings = walk->settings;
+    if (strcmp(prefix, "/outbox/") == 0)
+        for (size_t i = 0; i < settings->outbox_count; i++)
+            show_stream(walk, prefix, settings->outboxes[i].name, &settings->outboxes[i]);
+    else
+        for (size_t i = 0; i < settings->inbox_count; i++)
+            show_stream(walk, prefix, settings->inboxes[i].name, &settings->inboxes[i]);
+}
+
+/* Is it the first option of its kind of stream? */
+static bool begins(const struct option *option, const char *prefix)
+{
+    return text_starts(option->path, prefix) && !text_starts(option[-1].path, prefix);
 }
 
 void settings_each(const struct settings *settings, void (*visit)(void *opaque, const struct settings_value *value),
@@ -160,8 +189,10 @@ void settings_each(const struct settings *settings, void (*visit)(void *opaque, 
         const struct option *option = &option_table[i];
         if (strcmp(option->path, "/kafka/*") == 0)
             show_properties(&walk);
-        else if (text_starts(option->path, "/outbox/") && !text_starts(option_table[i - 1].path, "/outbox/"))
-            show_outboxes(&walk);
+        else if (begins(option, "/outbox/"))
+            show_streams(&walk, "/outbox/");
+        else if (begins(option, "/inbox/"))
+            show_streams(&walk, "/inbox/");
         else if (!strchr(option->path, '*') && option->type != OPTION_REFUSED && option->type != OPTION_IGNORED)
             show_field(&walk, option, option->path, settings);
     }
@@ -175,6 +206,7 @@ json_t *settings_value_json(const struct settings_value *value)
     case OPTION_BOOLEAN:
     case OPTION_INTEGER:
     case OPTION_TOPICS:
+    case OPTION_HEADERS:
         return json_loads(value->text, JSON_DECODE_ANY, NULL);
     default:
         return json_string(value->text);

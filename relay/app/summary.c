@@ -24,35 +24,69 @@ static void add(struct line *line, const char *format, ...)
     line->length += length < 0 ? 0 : (size_t)length < left ? (size_t)length : left;
 }
 
-/* The first failing stream stands for the others; status shows them all. */
-static void add_failing(struct line *line, const struct overview *overview, size_t count, bool others)
+/* Streams by what they do. */
+struct counts {
+    size_t all, phases[WATCH_ENDED + 1], storing;
+    const char *failing; /* the first of them stands for the others; status shows them all */
+    const struct error *error;
+};
+
+static void count(struct counts *counts, enum watch_phase phase, const char *stream, const struct error *error)
 {
-    const struct outbox_stream_view *first = overview->streams;
-    while (watch_phase_of(first->state) != WATCH_FAILING)
-        first++;
-    add(line, "%s%zu failing (%s", others ? ", " : " ", count, first->stream);
-    add(line, first->last_error.code[0] ? ": %s)" : "%s)", first->last_error.code);
+    counts->all++;
+    counts->phases[phase]++;
+    if (phase == WATCH_FAILING && !counts->failing) {
+        counts->failing = stream;
+        counts->error = error;
+    }
 }
 
-static void add_streams(struct line *line, const struct overview *overview)
+static struct counts count_streams(const struct overview *overview)
+{
+    struct counts counts = {0};
+    for (size_t i = 0; i < overview->stream_count; i++) {
+        const struct outbox_stream_view *stream = &overview->streams[i];
+        count(&counts, watch_phase_of_outbox(stream->state), stream->stream, &stream->last_error);
+    }
+    for (size_t i = 0; i < overview->inbox_count; i++) {
+        const struct inbox_stream_view *stream = &overview->inboxes[i];
+        enum watch_phase phase = watch_phase_of_inbox(stream);
+        if (phase == WATCH_RUNNING) {
+            counts.all++;
+            counts.storing++;
+        } else {
+            count(&counts, phase, stream->stream, &stream->last_error);
+        }
+    }
+    return counts;
+}
+
+static void add_count(struct line *line, const char **before, size_t number, const char *word)
+{
+    if (!number)
+        return;
+    add(line, "%s%zu %s", *before, number, word);
+    *before = ", ";
+}
+
+static void add_streams(struct line *line, const struct counts *counts)
 {
     static const char *const words[] = {
         [WATCH_NEW] = "found",          [WATCH_STANDBY] = "standing by", [WATCH_STARTING] = "starting",
         [WATCH_RUNNING] = "publishing", [WATCH_PAUSED] = "paused",       [WATCH_ENDED] = "ended",
     };
-    size_t counts[WATCH_ENDED + 1] = {0};
-    bool others = false;
-    for (size_t i = 0; i < overview->stream_count; i++)
-        counts[watch_phase_of(overview->streams[i].state)]++;
-    add(line, overview->stream_count == 1 ? "1 stream:" : "%zu streams:", overview->stream_count);
+    const char *before = " ";
+    add(line, counts->all == 1 ? "1 stream:" : "%zu streams:", counts->all);
     for (size_t phase = 0; phase <= WATCH_ENDED; phase++) {
-        if (!words[phase] || !counts[phase])
-            continue;
-        add(line, "%s%zu %s", others ? ", " : " ", counts[phase], words[phase]);
-        others = true;
+        if (words[phase])
+            add_count(line, &before, counts->phases[phase], words[phase]);
+        if (phase == WATCH_RUNNING)
+            add_count(line, &before, counts->storing, "storing");
     }
-    if (counts[WATCH_FAILING])
-        add_failing(line, overview, counts[WATCH_FAILING], others);
+    if (!counts->failing)
+        return;
+    add(line, "%s%zu failing (%s", before, counts->phases[WATCH_FAILING], counts->failing);
+    add(line, counts->error->code[0] ? ": %s)" : "%s)", counts->error->code);
 }
 
 static void add_pending(struct line *line, const struct overview *overview)
@@ -65,6 +99,22 @@ static void add_pending(struct line *line, const struct overview *overview)
     }
     if (rows > 0)
         add(line, "; %" PRId64 "%s rows pending", rows, is_bound ? "+" : "");
+}
+
+static void add_waiting(struct line *line, const struct overview *overview)
+{
+    int64_t messages = 0;
+    bool is_bound = false;
+    size_t full = 0;
+    for (size_t i = 0; i < overview->inbox_count; i++) {
+        messages += overview->inboxes[i].pending_rows > 0 ? overview->inboxes[i].pending_rows : 0;
+        is_bound = is_bound || overview->inboxes[i].pending_is_bound;
+        full += overview->inboxes[i].full;
+    }
+    if (messages > 0)
+        add(line, "; %" PRId64 "%s messages waiting", messages, is_bound ? "+" : "");
+    if (full > 0)
+        add(line, full == 1 ? "; 1 inbox is full" : "; %zu inboxes are full", full);
 }
 
 void summary_write(const struct overview *overview, char text[SUMMARY_MAX])
@@ -82,11 +132,13 @@ void summary_write(const struct overview *overview, char text[SUMMARY_MAX])
     bool mendable = service->instance_error.class == ERROR_CONFIG || service->instance_error.class == ERROR_INTEGRITY;
     if (mendable)
         add(&line, "%s [%s]; ", service->instance_error.text, service->instance_error.code);
-    if (overview->stream_count)
-        add_streams(&line, overview);
+    struct counts counts = count_streams(overview);
+    if (counts.all)
+        add_streams(&line, &counts);
     else
         add(&line, "no streams");
     add_pending(&line, overview);
+    add_waiting(&line, overview);
     if (!service->postgres_up)
         add(&line, "; PostgreSQL is away");
     if (!service->kafka_up && service->schema_ok && !mendable)

@@ -1,4 +1,4 @@
-/* Durations and sizes as people write them: 30s, 24h, 4MiB. Thread: any. */
+/* Durations, sizes and times as people write them: 30s, 24h, 4MiB, 2030-01-31T12:00:00Z. Thread: any. */
 #ifndef APP_UNITS_H
 #define APP_UNITS_H
 
@@ -23,5 +23,9 @@ void units_size_format(int64_t bytes, char text[UNITS_TEXT_SIZE]);
 
 /* A whole number, perhaps negative, and nothing else. */
 MUST_CHECK bool units_integer_parse(const char *text, int64_t *value);
+
+/* A date and time of RFC 3339, in unix milliseconds: "2030-01-31T12:00:00.5+02:00". Years 1970 to 9999. */
+MUST_CHECK bool units_time_parse(const char *text, int64_t *unix_ms);
+void units_time_format(int64_t unix_ms, char text[UNITS_TEXT_SIZE]);
 
 #endif

@@ -35,6 +35,7 @@ static void fill(struct overview *overview)
                     .schema_version = 2,
                     .registry_progress_ms = 999000,
                     .leadership_progress_ms = 999000},
+        .outbox_on = true,
         .stream_count = 1,
         .certificate_count = 1,
         .certificates = {{.path = "/etc/tls/client.pem", .expiry_seconds = 1827228652}},
@@ -66,6 +67,39 @@ static void fill(struct overview *overview)
                                                    .held_ms = 500,
                                                    .held_reason = "lock",
                                                    .held_by = "pid 7 (psql)"};
+}
+
+/* One inbox beside it: it reads two partitions, of which one is stopped. */
+static struct inbox_stream_view *add_inbox(struct overview *overview)
+{
+    struct inbox_stream_view *inbox = overview->inboxes = text_memory(1, sizeof *inbox);
+    overview->inbox_count = 1;
+    strcpy(inbox->stream, "inbox/billing");
+    strcpy(inbox->state, "fetch");
+    inbox->progress_ms = 999990;
+    inbox->postgres_up = inbox->postgres_reached = inbox->kafka_up = inbox->schema_ok = true;
+    inbox->pending_rows = 21;
+    inbox->oldest_age_ms = 2500;
+    inbox->full = true;
+    inbox->stored_rows = 8;
+    inbox->stored_bytes = 900;
+    inbox->duplicates = 3;
+    inbox->conflicts = 1;
+    inbox->dead_letters = 2;
+    inbox->transactions_committed = 4;
+    inbox->transactions_failed = 5;
+    inbox->errors[ERROR_RETRY] = 6;
+    inbox->topic_count = 1;
+    strcpy(inbox->topics[0].topic, "payments");
+    inbox->topics[0].stored = 8;
+    inbox->partition_count = 2;
+    strcpy(inbox->partitions[0].topic, "payments");
+    inbox->partitions[0].lag_records = 17;
+    strcpy(inbox->partitions[1].topic, "payments");
+    inbox->partitions[1].partition = 1;
+    inbox->partitions[1].lag_records = -1;
+    (void)error_set(&inbox->partitions[1].last_error, ERROR_INTEGRITY, "TOPIC_CHANGED", "made again");
+    return inbox;
 }
 
 static void expect_line(const char *page, const char *line)
@@ -128,6 +162,49 @@ static void test_metrics(void **state)
     page = metrics_render(&overview, false);
     assert_null(strstr(page, "\nboxrelay_outbox_size_bytes{"));
     assert_null(strstr(page, "\nboxrelay_outbox_cleanup_blocked_seconds{"));
+    free(page);
+    overview_fini(&overview);
+}
+
+static void test_metrics_of_inboxes(void **state)
+{
+    (void)state;
+    struct overview overview;
+    fill(&overview);
+    struct inbox_stream_view *inbox = add_inbox(&overview);
+    char *page = metrics_render(&overview, false);
+    static const char *const lines[] = {
+        "# TYPE boxrelay_inbox_stored_total counter",
+        "boxrelay_inbox_stored_total{stream=\"inbox/billing\",topic=\"payments\"} 8",
+        "boxrelay_inbox_stored_bytes_total{stream=\"inbox/billing\"} 900",
+        "boxrelay_inbox_duplicates_total{stream=\"inbox/billing\"} 3",
+        "boxrelay_inbox_conflicts_total{stream=\"inbox/billing\"} 1",
+        "boxrelay_inbox_dead_lettered_total{stream=\"inbox/billing\"} 2",
+        "boxrelay_inbox_lag_records{stream=\"inbox/billing\",topic=\"payments\",partition=\"0\"} 17",
+        "boxrelay_inbox_partition_stopped{stream=\"inbox/billing\",topic=\"payments\",partition=\"0\"} 0",
+        "boxrelay_inbox_partition_stopped{stream=\"inbox/billing\",topic=\"payments\",partition=\"1\"} 1",
+        "boxrelay_inbox_pending_rows{stream=\"inbox/billing\"} 21",
+        "boxrelay_inbox_oldest_age_seconds{stream=\"inbox/billing\"} 2.5",
+        "boxrelay_inbox_full{stream=\"inbox/billing\"} 1",
+        "boxrelay_errors_total{stream=\"inbox/billing\",class=\"retry\"} 6",
+        "boxrelay_errors_total{stream=\"outbox/main\",class=\"reconnect\"} 4",
+        "boxrelay_stream_state{stream=\"inbox/billing\",state=\"fetch\"} 1",
+        "boxrelay_stream_state{stream=\"inbox/billing\",state=\"store\"} 0",
+        "boxrelay_stream_paused{stream=\"inbox/billing\"} 0",
+        "boxrelay_transactions_total{stream=\"inbox/billing\",result=\"committed\"} 4",
+        "boxrelay_transactions_total{stream=\"inbox/billing\",result=\"failed\"} 5",
+        "boxrelay_outbox_pending_rows{stream=\"outbox/main\"} 12",
+    };
+    for (size_t i = 0; i < COUNT_OF(lines); i++)
+        expect_line(page, lines[i]);
+    assert_null(
+        strstr(page, "boxrelay_inbox_lag_records{stream=\"inbox/billing\",topic=\"payments\",partition=\"1\"}"));
+    assert_null(strstr(page, "boxrelay_leader{stream=\"inbox"));
+    free(page);
+    inbox->pending_rows = inbox->oldest_age_ms = -1;
+    page = metrics_render(&overview, false);
+    assert_null(strstr(page, "\nboxrelay_inbox_pending_rows{"));
+    assert_null(strstr(page, "\nboxrelay_inbox_oldest_age_seconds{"));
     free(page);
     overview_fini(&overview);
 }
@@ -195,6 +272,82 @@ static void test_live(void **state)
     expect_health(&overview, HEALTH_LIVE, true, NULL);
     overview.beat_ms = 0;
     expect_health(&overview, HEALTH_LIVE, false, "{\"name\":\"main-loop\",\"status\":\"DOWN\"");
+    overview_fini(&overview);
+}
+
+static void test_live_of_inboxes(void **state)
+{
+    (void)state;
+    struct overview overview;
+    fill(&overview);
+    struct inbox_stream_view *inbox = add_inbox(&overview);
+    expect_health(&overview, HEALTH_LIVE, true, "{\"name\":\"inbox/billing\",\"status\":\"UP\"");
+    inbox->progress_ms = overview.now_ms - OVERVIEW_STUCK_MS - 1;
+    expect_health(&overview, HEALTH_LIVE, false, "{\"name\":\"inbox/billing\",\"status\":\"DOWN\"");
+    strcpy(inbox->state, "backoff"); /* waits long by design */
+    expect_health(&overview, HEALTH_LIVE, true, NULL);
+    /* without an outbox there is no registry and nobody to lead */
+    overview.outbox_on = false;
+    overview.stream_count = 0;
+    overview.service = (struct outbox_service_view){0};
+    expect_health(&overview, HEALTH_LIVE, true, NULL);
+    overview_fini(&overview);
+}
+
+/* With an outbox its service answers for the servers, and every inbox has a say about the schema; alone they answer. */
+static void test_judgement(void **state)
+{
+    (void)state;
+    struct overview overview;
+    fill(&overview);
+    struct inbox_stream_view *inbox = add_inbox(&overview);
+    inbox->postgres_up = inbox->kafka_up = false;
+    overview_judge(&overview);
+    assert_true(overview.service.postgres_up && overview.service.kafka_up && overview.service.schema_ok);
+    inbox->schema_ok = false;
+    (void)error_set(&inbox->last_error, ERROR_CONFIG, "SCHEMA_OLD", "no inbox in it");
+    overview_judge(&overview);
+    expect_health(&overview, HEALTH_READY, false, "\"error\":\"no inbox in it\"");
+
+    overview.outbox_on = false;
+    overview.service = (struct outbox_service_view){0};
+    inbox->postgres_reached = false;
+    (void)error_set(&inbox->last_error, ERROR_RECONNECT, "CONNECT_FAILED", "refused");
+    overview_judge(&overview);
+    assert_false(overview.service.postgres_up || overview.service.postgres_reached || overview.service.schema_ok);
+    expect_health(&overview, HEALTH_READY, false, "\"error\":\"refused\"");
+
+    overview.service = (struct outbox_service_view){0};
+    inbox->postgres_reached = inbox->postgres_up = inbox->kafka_up = inbox->schema_ok = true;
+    overview_judge(&overview);
+    assert_true(overview.service.postgres_up && overview.service.kafka_up && overview.service.schema_ok);
+    assert_int_equal(overview.service.instance_error.class, ERROR_NONE);
+    expect_health(&overview, HEALTH_READY, true, "{\"name\":\"schema\",\"status\":\"UP\",\"data\":{}}");
+    overview_fini(&overview);
+}
+
+static void test_status_of_inboxes(void **state)
+{
+    (void)state;
+    struct overview overview;
+    fill(&overview);
+    (void)add_inbox(&overview);
+    char *status = health_render_status(&overview);
+    static const char *const parts[] = {
+        "\"stream\": \"outbox/main\"",
+        "\"stream\": \"inbox/billing\"",
+        "\"full\": true",
+        "\"stored_rows\": 8",
+        "\"duplicates\": 3",
+        "\"conflicts\": 1",
+        "\"dead_letters\": 2",
+        "\"lag_records\": 17",
+        "\"code\": \"TOPIC_CHANGED\"",
+    };
+    for (size_t i = 0; i < COUNT_OF(parts); i++)
+        if (!strstr(status, parts[i]))
+            fail_msg("no %s in %s", parts[i], status);
+    free(status);
     overview_fini(&overview);
 }
 
@@ -342,9 +495,18 @@ static void test_http(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_metrics),  cmocka_unit_test(test_openmetrics), cmocka_unit_test(test_metric_table),
-        cmocka_unit_test(test_live),     cmocka_unit_test(test_ready),       cmocka_unit_test(test_http),
-        cmocka_unit_test(test_dialects), cmocka_unit_test(test_explain),
+        cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_openmetrics),
+        cmocka_unit_test(test_metric_table),
+        cmocka_unit_test(test_metrics_of_inboxes),
+        cmocka_unit_test(test_live_of_inboxes),
+        cmocka_unit_test(test_judgement),
+        cmocka_unit_test(test_status_of_inboxes),
+        cmocka_unit_test(test_live),
+        cmocka_unit_test(test_ready),
+        cmocka_unit_test(test_http),
+        cmocka_unit_test(test_dialects),
+        cmocka_unit_test(test_explain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

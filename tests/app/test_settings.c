@@ -15,6 +15,7 @@
 #include "../../relay/app/option.h"
 #include "../../relay/app/settings.h"
 #include "../../relay/app/text.h"
+#include "../../relay/app/units.h"
 
 #define COMPLETE "\"name\":\"o\",\"postgres\":\"dbname=o\",\"kafka\":{\"bootstrap.servers\":\"b:1\"}"
 
@@ -182,9 +183,49 @@ static const struct bad {
     {"{" COMPLETE ",\n\"on_failover\":\"recover\",\n\"health\":{\"format\":\"sprung\"}}",
      "c.json:2:15: /on_failover: \"recover\" is not available in this version; use \"stop\"\n"
      "c.json:3:20: /health/format: unknown value \"sprung\", did you mean \"spring\"?\n"},
-    {"{" COMPLETE ",\n\"inbox\":{\"main\":{}}}", "c.json:2:1: /inbox: inboxes are not available in this version; ..."},
+    {"{" COMPLETE ",\n\"inbox\":{\"main\":{}}}",
+     "c.json:2:10: /inbox/main/topics: missing; the topics whose messages are stored, as [\"payments\"]\n"},
+    {"{" COMPLETE ",\n\"inbox\":{\"Bad\":{\"topics\":[\"a\"]},\n\"main\":3}}",
+     "c.json:2:10: /inbox/Bad: an inbox' name is 1 to 40 of a-z, 0-9 and _, beginning with a letter, as it was given "
+     "to relay.create_inbox\n"
+     "c.json:3:8: /inbox/main: has to be an object { ... }, not a number\n"},
+    {"{" COMPLETE ",\"inbox\":{\"main\":{\n\"topics\":[\"__x\",\n\"boxrelay.o.positions\",\n\"^boxrelay\",\n7]}}}",
+     "c.json:2:11: /inbox/main/topics/0: topics beginning with \"__\" are Kafka's own\n"
+     "c.json:3:1: /inbox/main/topics/1: the relay's own positions topic cannot be read into an inbox\n"
+     "c.json:5:1: /inbox/main/topics/3: has to be a topic's name or a ^regex in quotes\n"},
+    {"{" COMPLETE ",\"inbox\":{\"main\":{\n\"topics\":[]}}}",
+     "c.json:2:10: /inbox/main/topics: has to be a list of 1 to 256 topic names and ^regexes\n"},
+    {"{" COMPLETE ",\"inbox\":{\"main\":{\"topics\":\"a\",\n\"id_headers\":[\"a+b+c\",\n\"+a\",\n\"a+\",\n\"\",\n1]}}}",
+     "c.json:2:15: /inbox/main/id_headers/0: has to be a header's name of 1 to 249 bytes, or two such names with a + "
+     "between them\n"
+     "c.json:3:1: /inbox/main/id_headers/1: has to be a header's name of 1 to 249 bytes, or two such names with a + "
+     "between them\n"
+     "c.json:4:1: /inbox/main/id_headers/2: has to be a header's name of 1 to 249 bytes, or two such names with a + "
+     "between them\n"
+     "c.json:5:1: /inbox/main/id_headers/3: has to be a header's name of 1 to 249 bytes, or two such names with a + "
+     "between them\n"
+     "c.json:6:1: /inbox/main/id_headers/4: has to be a header's name, or a+b, in quotes\n"},
+    {"{" COMPLETE ",\"inbox\":{\"main\":{\"topics\":\"a\",\n\"id_headers\":[]}}}",
+     "c.json:2:14: /inbox/main/id_headers: has to be a list of 1 to 16 header names; leave it out for the default\n"},
+    {"{" COMPLETE ",\"inbox\":{\"main\":{\"topics\":\"a\",\n\"start\":\"erliest\",\n\"on_missing_id\":\"skip\",\n"
+     "\"lanes\":4,\n\"on_poison\":\"stop\",\n\"attempts_max\":3}}}",
+     "c.json:2:9: /inbox/main/start: unknown value \"erliest\", did you mean \"earliest\"?\n"
+     "c.json:3:17: /inbox/main/on_missing_id: unknown value \"skip\", has to be one of dead_letter|coordinates\n"
+     "c.json:4:1: /inbox/main/lanes: unknown key; boxrelay help options lists them\n"
+     "c.json:5:1: /inbox/main/on_poison: unknown key; boxrelay help options lists them\n"
+     "c.json:6:1: /inbox/main/attempts_max: unknown key; boxrelay help options lists them\n"},
+    {"{" COMPLETE ",\"inbox\":{\"main\":{\"topics\":\"a\",\n\"start\":\"2030-01-31 12:00\"}}}",
+     "c.json:2:9: /inbox/main/start: has to be one of earliest|latest|refuse, or a time with its zone, as "
+     "\"2030-01-31T12:00:00Z\" or \"2030-01-31T12:00:00+01:00\"\n"},
+    {"{" COMPLETE ",\"inbox\":{\"main\":{\"topics\":\"a\",\n\"retention\":\"31d\"},\"b\":{\"topics\":\"a\",\n"
+     "\"retention\":\"5s\",\n\"id_retention\":\"4s\"}}}",
+     "c.json:2:13: /inbox/main/retention: id_retention (30d) must not be shorter than retention (31d): ids outlive "
+     "their messages\n"
+     "c.json:4:16: /inbox/b/id_retention: id_retention (4s) must not be shorter than retention (5s): ids outlive "
+     "their messages\n"},
     {"{" COMPLETE ",\n\"outbox\":{}}",
-     "c.json:2:10: /outbox: {} turns the outbox off, and this version has nothing else to run; leave it out\n"},
+     "c.json:2:10: /outbox: {} turns the outbox off, and there is no inbox either: nothing would run; leave it out, or "
+     "add an inbox\n"},
     {"{" COMPLETE ",\n\"positions\":{\"topic\":\"__x\",\"accept_weak\":\"yes\",\"replication_factor\":-1}}",
      "c.json:2:22: /positions/topic: topics beginning with \"__\" are Kafka's own\n"
      "c.json:2:42: /positions/accept_weak: has to be true or false, not \"yes\"\n"
@@ -279,10 +320,124 @@ static void test_defaults(void **state)
     assert_int_equal(outbox->retention_ms, defaults.retention_ms);
     assert_int_equal(outbox->unknown_topic_is_poison, defaults.unknown_topic_is_poison);
     assert_null(outbox->topics);
-    settings_service(settings, &service);
+    settings_outbox_service(settings, &service);
     assert_string_equal(service.name, "o");
     assert_int_equal(service.stream_count, 1);
     unload(&loaded);
+}
+
+static const struct inbox_stream_options *inbox_of(const struct settings *settings, const char *name)
+{
+    for (size_t i = 0; i < settings->inbox_count; i++)
+        if (strcmp(settings->inboxes[i].name, name) == 0)
+            return &settings->inboxes[i];
+    fail_msg("no inbox %s", name);
+    return NULL;
+}
+
+/* The example that the documentation begins with, and the inbox room's own defaults. */
+static void test_inbox_defaults(void **state)
+{
+    (void)state;
+    struct loaded loaded =
+        load_with("{" COMPLETE ",\"inbox\":{\"main\":{\"topics\":[\"payments.event.payment-received.v1\"]}}}", NULL,
+                  NULL, 0, SETTINGS_NEED_ALL);
+    const struct settings *settings = load_good(&loaded);
+    struct inbox_stream_options defaults = {0};
+    struct inbox_service_options service;
+    inbox_stream_defaults(&defaults);
+    defaults.topics = settings->inboxes[0].topics;
+    defaults.topic_count = settings->inboxes[0].topic_count;
+    assert_true(settings->outbox_on);
+    assert_int_equal(settings->inbox_count, 1);
+    assert_int_equal(defaults.topic_count, 1);
+    assert_string_equal(defaults.topics[0], "payments.event.payment-received.v1");
+    assert_true(inbox_stream_same(&settings->inboxes[0], &defaults));
+    settings_inbox_service(settings, &service);
+    assert_string_equal(service.name, "o");
+    assert_string_equal(service.positions_topic, "boxrelay.o.positions");
+    assert_int_equal(service.stream_count, 1);
+    unload(&loaded);
+    loaded = load_with("{" COMPLETE ",\"inbox\":{}}", NULL, NULL, 0, SETTINGS_NEED_ALL);
+    assert_int_equal(load_good(&loaded)->inbox_count, 0);
+    unload(&loaded);
+}
+
+static void test_inbox_values(void **state)
+{
+    (void)state;
+    const char *environment[] = {"BOXRELAY_INBOX_BILLING_TOPICS=b,^c[.]", "BOXRELAY_INBOX_BILLING_ID_RETENTION=60d",
+                                 "BOXRELAY_INBOX_BILLING_RETENTION=50d", NULL};
+    struct loaded loaded = load_with(
+        "{" COMPLETE ",\"outbox\":{},\"inbox\":{\"main\":{\"topics\":[\"a\"],\"start\":\"2001-09-09T03:46:40.5+02:00\","
+        "\"id_headers\":[\"x+y\",\"z\"],\"on_missing_id\":\"coordinates\",\"waiting_rows_max\":7,"
+        "\"waiting_bytes_max\":\"2MiB\",\"batch_rows_max\":3,\"batch_bytes_max\":\"1MiB\"},"
+        "\"other\":{\"topics\":\"a\",\"start\":\"refuse\"}}}",
+        environment, NULL, 0, SETTINGS_NEED_ALL);
+    const struct settings *settings = load_good(&loaded);
+    const struct inbox_stream_options *inbox = inbox_of(settings, "main");
+    assert_false(settings->outbox_on);
+    assert_int_equal(settings->inbox_count, 3);
+    assert_int_equal(inbox->start, INBOX_START_TIME);
+    assert_int_equal(inbox->start_ms, 1000000000500);
+    assert_int_equal(inbox->id_header_count, 2);
+    assert_string_equal(inbox->id_headers[0], "x+y");
+    assert_int_equal(inbox->on_missing_id, INBOX_MISSING_ID_COORDINATES);
+    assert_int_equal(inbox->waiting_rows_max, 7);
+    assert_int_equal(inbox->waiting_bytes_max, 2 << 20);
+    assert_int_equal(inbox->batch_rows_max, 3);
+    assert_int_equal(inbox->batch_bytes_max, 1 << 20);
+    assert_int_equal(inbox_of(settings, "other")->start, INBOX_START_REFUSE);
+    inbox = inbox_of(settings, "billing");
+    assert_int_equal(inbox->topic_count, 2);
+    assert_int_equal(inbox->retention_ms, 50LL * 86400000);
+    assert_int_equal(inbox->id_retention_ms, 60LL * 86400000);
+    unload(&loaded);
+}
+
+/* RFC 3339, and what only looks like it. */
+static void test_times(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t ms; /* -1: none */
+    } times[] = {
+        {"1970-01-01T00:00:00Z", 0},
+        {"2001-09-09T01:46:40Z", 1000000000000},
+        {"2001-09-09t01:46:40.0019z", 1000000000001},
+        {"2001-09-09 01:46:40.9+00:00", 1000000000900},
+        {"2001-09-08T20:16:40-05:30", 1000000000000},
+        {"2024-02-29T23:59:60Z", 1709251200000},
+        {"2023-02-29T00:00:00Z", -1},
+        {"2023-13-01T00:00:00Z", -1},
+        {"2023-04-31T00:00:00Z", -1},
+        {"2023-04-00T00:00:00Z", -1},
+        {"2023-04-01T24:00:00Z", -1},
+        {"2023-04-01T00:60:00Z", -1},
+        {"2023-04-01T00:00:00", -1},
+        {"2023-04-01T00:00:00.Z", -1},
+        {"2023-04-01T00:00:00+0200", -1},
+        {"2023-04-01T00:00:00Zx", -1},
+        {"2023-04-01", -1},
+        {"23-04-01T00:00:00Z", -1},
+        {"1969-12-31T23:59:59Z", -1},
+        {"1970-01-01T00:00:00+00:01", -1},
+        {"", -1},
+    };
+    for (size_t i = 0; i < COUNT_OF(times); i++) {
+        int64_t ms = -1;
+        bool good = units_time_parse(times[i].text, &ms);
+        if (good != (times[i].ms >= 0) || (good && ms != times[i].ms))
+            fail_msg("%s is %lld", times[i].text, (long long)ms);
+        if (!good)
+            continue;
+        char text[UNITS_TEXT_SIZE];
+        int64_t again;
+        units_time_format(ms, text);
+        assert_true(units_time_parse(text, &again));
+        assert_int_equal(again, ms);
+    }
 }
 
 static void test_values(void **state)
@@ -397,6 +552,28 @@ static void test_compare(void **state)
     settings_compare(a.settings, load_good(&b), note_change, &changed);
     assert_string_equal(changed.bytes, "/name- /instance_id~ /positions/topic- /log/level! "
                                        "/kafka/bootstrap.servers~ /outbox/main/retention! ");
+    text_fini(&changed);
+    unload(&a);
+    unload(&b);
+}
+
+/* An inbox that comes or goes shows by its topics. */
+static void test_compare_inboxes(void **state)
+{
+    (void)state;
+    struct text changed;
+    text_init(&changed, 1024);
+    struct loaded a = load_with("{" COMPLETE ",\"inbox\":{\"a\":{\"topics\":\"x\"},\"gone\":{\"topics\":\"x\"}}}", NULL,
+                                NULL, 0, SETTINGS_NEED_ALL);
+    struct loaded b =
+        load_with("{" COMPLETE ",\"inbox\":{\"a\":{\"topics\":\"x,y\",\"start\":\"latest\",\"id_headers\":\"h\"},"
+                  "\"new\":{\"topics\":\"x\",\"batch_rows_max\":5000}}}",
+                  NULL, NULL, 0, SETTINGS_NEED_ALL);
+    settings_compare(load_good(&a), a.settings, note_change, &changed);
+    assert_null(changed.bytes);
+    settings_compare(a.settings, load_good(&b), note_change, &changed);
+    assert_string_equal(changed.bytes, "/inbox/a/topics! /inbox/a/start! /inbox/a/id_headers! /inbox/gone/topics! "
+                                       "/inbox/new/topics! ");
     text_fini(&changed);
     unload(&a);
     unload(&b);
@@ -611,12 +788,38 @@ static void test_every_outbox_option_is_compared(void **state)
         if (!text_starts(option->path, "/outbox/") || option->store == OPTION_NOWHERE)
             continue;
         assert_true(outbox_stream_same(&a, &b));
-        if (option->store == OPTION_AS_TOPICS)
+        if (option->store == OPTION_AS_LIST)
             b.topics = topics, b.topic_count = 1;
         else
             *((char *)&b + option->at) = 1;
         if (outbox_stream_same(&a, &b))
             fail_msg("outbox_stream_same does not look at %s", option->path);
+    }
+}
+
+static void test_every_inbox_option_is_compared(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"a"};
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option *option = &option_table[i];
+        struct inbox_stream_options a = {0}, b = {0};
+        if (!text_starts(option->path, "/inbox/"))
+            continue;
+        assert_true(inbox_stream_same(&a, &b));
+        if (option->store == OPTION_AS_LIST) {
+            *(const char *const **)((char *)&b + option->at) = words;
+            *(size_t *)((char *)&b + option->count_at) = 1;
+        } else {
+            *((char *)&b + option->at) = 1;
+        }
+        if (inbox_stream_same(&a, &b))
+            fail_msg("inbox_stream_same does not look at %s", option->path);
+        if (option->store != OPTION_AS_START)
+            continue;
+        a = (struct inbox_stream_options){.start = INBOX_START_TIME, .start_ms = 1};
+        b = (struct inbox_stream_options){.start = INBOX_START_TIME, .start_ms = 2};
+        assert_false(inbox_stream_same(&a, &b));
     }
 }
 
@@ -628,7 +831,8 @@ static void test_table(void **state)
         const struct option *option = &option_table[i];
         char variable[128], values[128];
         assert_true(option->path[0] == '/' && option->meaning && option->meaning[0]);
-        assert_int_equal(option->type == OPTION_WORD, option->words != NULL);
+        assert_int_equal(option->type == OPTION_WORD || option->type == OPTION_START, option->words != NULL);
+        assert_int_equal(option->type == OPTION_TOPICS || option->type == OPTION_HEADERS, option->count_at != 0);
         assert_true(option->max == 0 || option->min <= option->max);
         option_environment(option, variable, sizeof variable);
         option_values(option, values, sizeof values);
@@ -650,6 +854,11 @@ int main(void)
         cmocka_unit_test(test_compare),
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_every_outbox_option_is_compared),
+        cmocka_unit_test(test_every_inbox_option_is_compared),
+        cmocka_unit_test(test_inbox_defaults),
+        cmocka_unit_test(test_inbox_values),
+        cmocka_unit_test(test_compare_inboxes),
+        cmocka_unit_test(test_times),
         cmocka_unit_test(test_origins),
         cmocka_unit_test(test_no_mistake_follows_from_another),
         cmocka_unit_test(test_files_beside_the_configuration),

@@ -59,6 +59,34 @@ static void test_streams(void **state)
                       "UNKNOWN_TOPIC_OR_PART); 10012+ rows pending; PostgreSQL is away; Kafka is away");
 }
 
+static void test_inboxes(void **state)
+{
+    (void)state;
+    struct inbox_stream_view *inboxes = calloc(3, sizeof *inboxes);
+    assert_non_null(inboxes);
+    struct overview overview = overview_of("poll");
+    overview.inboxes = inboxes;
+    overview.inbox_count = 3;
+    static const char *const states[] = {"store", "fetch", "stopped"};
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(inboxes[i].stream, sizeof inboxes[i].stream, "inbox/s%zu", i);
+        snprintf(inboxes[i].state, sizeof inboxes[i].state, "%s", states[i]);
+        inboxes[i].pending_rows = -1;
+    }
+    inboxes[0].partition_count = 1;
+    inboxes[0].pending_rows = 40;
+    inboxes[0].full = true;
+    (void)error_set(&inboxes[2].last_error, ERROR_CONFIG, "INBOX_MISSING", "no inbox");
+    expect(&overview, "4 streams: 1 standing by, 1 publishing, 1 storing, 1 failing (inbox/s2: INBOX_MISSING); "
+                      "40 messages waiting; 1 inbox is full");
+    overview.stream_count = 0;
+    overview.inbox_count = 1;
+    inboxes[0].full = false;
+    inboxes[0].pending_is_bound = true;
+    expect(&overview, "1 stream: 1 storing; 40+ messages waiting");
+    free(inboxes);
+}
+
 static void test_instance(void **state)
 {
     (void)state;
@@ -102,6 +130,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_streams),
+        cmocka_unit_test(test_inboxes),
         cmocka_unit_test(test_instance),
         cmocka_unit_test(test_watchdog_period),
     };

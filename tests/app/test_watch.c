@@ -12,13 +12,33 @@
 #include "../../relay/app/status_text.h"
 #include "../../relay/app/watch.h"
 #include "core/publisher.h"
+#include "core/subscriber.h"
 
 static void test_phases(void **state)
 {
     (void)state;
     for (int i = 0; i < PUBLISHER_STATES; i++)
-        assert_int_not_equal(watch_phase_of(publisher_state_name((enum publisher_state)i)), WATCH_NEW);
-    assert_int_equal(watch_phase_of("some later state"), WATCH_NEW);
+        assert_int_not_equal(watch_phase_of_outbox(publisher_state_name((enum publisher_state)i)), WATCH_NEW);
+    assert_int_equal(watch_phase_of_outbox("some later state"), WATCH_NEW);
+}
+
+static void test_phases_of_inboxes(void **state)
+{
+    (void)state;
+    struct inbox_stream_view *view = calloc(1, sizeof *view);
+    assert_non_null(view);
+    view->partition_count = 1;
+    for (int i = 0; i < SUBSCRIBER_STATES; i++) {
+        snprintf(view->state, sizeof view->state, "%s", subscriber_state_name((enum subscriber_state)i));
+        assert_int_not_equal(watch_phase_of_inbox(view), WATCH_NEW);
+    }
+    snprintf(view->state, sizeof view->state, "some later one");
+    assert_int_equal(watch_phase_of_inbox(view), WATCH_NEW);
+    snprintf(view->state, sizeof view->state, "fetch");
+    assert_int_equal(watch_phase_of_inbox(view), WATCH_RUNNING);
+    view->partition_count = 0; /* other instances read them all */
+    assert_int_equal(watch_phase_of_inbox(view), WATCH_STANDBY);
+    free(view);
 }
 
 static void test_news(void **state)
@@ -59,6 +79,10 @@ static void test_status_code(void **state)
     assert_int_equal(status_text_code(streams, 0), EXIT_OK);
     snprintf(streams[0].state, sizeof streams[0].state, "unknown");
     assert_int_equal(status_text_code(streams, 2), EXIT_DEGRADED);
+    snprintf(streams[0].stream, sizeof streams[0].stream, "inbox/main");
+    assert_int_equal(status_text_code(streams, 2), EXIT_DEGRADED); /* somebody fed it before */
+    streams[0].updated_at[0] = '\0';
+    assert_int_equal(status_text_code(streams, 2), EXIT_OK); /* nobody wants it */
     fail_with(&streams[1], ERROR_INTEGRITY);
     assert_int_equal(status_text_code(streams, 2), EXIT_REFUSED);
     streams[0] = stream_of("backoff");
@@ -94,6 +118,27 @@ static void test_status_text(void **state)
                               "\n"
                               "outbox/other: paused by ann at 2026-01-02T03:04:05Z: upgrade\n"
                               "  what to do: boxrelay resume outbox/other\n");
+    free(text);
+}
+
+/* The schema makes an inbox main; where nobody feeds it, it is shown, and nothing is wrong. */
+static void test_status_of_an_unused_inbox(void **state)
+{
+    (void)state;
+    struct status_stream stream = {.pending = -1,
+                                   .oldest_seconds = -1,
+                                   .rows_per_second = -1,
+                                   .size_bytes = -1,
+                                   .oldest_slot_seconds = -1,
+                                   .stream = "inbox/main",
+                                   .state = "unknown"};
+    char *text;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    status_text_print(&stream, 1, out);
+    fclose(out);
+    assert_string_equal(text, "STREAM      STATE   PENDING  OLDEST  ROWS/S  DEAD  PARKED  SIZE  KEPT  LEADER\n"
+                              "inbox/main  unused        -       -       -     0       0     -     -  -\n");
     free(text);
 }
 
@@ -136,8 +181,14 @@ static void test_exit_codes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_phases),      cmocka_unit_test(test_news),    cmocka_unit_test(test_status_code),
-        cmocka_unit_test(test_status_text), cmocka_unit_test(test_wrapped), cmocka_unit_test(test_exit_codes),
+        cmocka_unit_test(test_phases),
+        cmocka_unit_test(test_news),
+        cmocka_unit_test(test_status_code),
+        cmocka_unit_test(test_phases_of_inboxes),
+        cmocka_unit_test(test_status_of_an_unused_inbox),
+        cmocka_unit_test(test_status_text),
+        cmocka_unit_test(test_wrapped),
+        cmocka_unit_test(test_exit_codes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

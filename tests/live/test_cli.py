@@ -133,12 +133,12 @@ def test_check_reports_all_errors_at_once_in_order(tmp_path):
     path = tmp_path / "config.json"
     path.write_text('{ "name": "Orders",\n  "postgres": "password=hunter2 x",\n'
                     '  "kafka": { "bootstrap.servers": "b:1", "acks": 1 },\n'
-                    '  "outbox": { "main": { "topik": [], "on_poison": "park" } },\n  "inbox": {} }\n')
+                    '  "outbox": { "main": { "topik": [], "on_poison": "park" } },\n  "inbox": { "main": {} } }\n')
     done = run("check", "--config", str(path))
     lines = [line for line in done.stderr.splitlines() if not re.match(" +[0-9]* [|]", line)]
     assert done.returncode == 2 and done.stdout == "" and lines[-1] == "6 errors"
     assert [line.split(": ")[1] for line in lines[:-1]] == [
-        "/name", "/postgres", "/kafka/acks", "/outbox/main/topik", "/outbox/main/on_poison", "/inbox"]
+        "/name", "/postgres", "/kafka/acks", "/outbox/main/topik", "/outbox/main/on_poison", "/inbox/main/topics"]
     assert f'{path}:4:25: /outbox/main/topik: unknown key, did you mean "topics"?' in lines
     assert ("    4 |   \"outbox\": { \"main\": { \"topik\": [], \"on_poison\": \"park\" } },\n"
             "      |                         ^\n") in done.stderr
@@ -204,16 +204,24 @@ def test_status_pause_and_resume(database):
     assert run("migrate", "up", env=env).returncode == 0
     idle = run("status", env=env)
     assert idle.returncode == 3 and "outbox/main: no relay has reported on it yet" in idle.stdout
-    heads, row = idle.stdout.splitlines()[:2]
-    assert heads.split()[:4] == ["STREAM", "STATE", "PENDING", "OLDEST"] and row.split()[:2] == ["outbox/main", "unknown"]
+    heads, *rows = idle.stdout.splitlines()[:3]
+    assert heads.split()[:4] == ["STREAM", "STATE", "PENDING", "OLDEST"]
+    assert [row.split()[:2] for row in rows] == [["inbox/main", "unused"], ["outbox/main", "unknown"]]
+    assert "inbox/main: no relay" not in idle.stdout
+
+    def main():
+        return next(stream for stream in json.loads(run("status", "--json", env=env).stdout) if stream["stream"] == "outbox/main")
     paused = run("pause", "outbox/main", "--reason", "upgrade of consumers", env=env)
     assert paused.returncode == 0 and paused.stdout.startswith("outbox/main: paused")
-    stream = json.loads(run("status", "--json", env=env).stdout)[0]
+    stream = main()
     assert stream["paused_reason"] == "upgrade of consumers" and stream["paused_at"] and stream["dead"] == 0
     assert "upgrade of consumers" in run("status", env=env).stdout
     assert run("resume", "outbox/main", "--reason", "done", env=env).stdout == "outbox/main: resumed\n"
     assert database.query("SELECT count(*) FROM relay.audit WHERE detail->>'reason' = 'done'")[0][0] == 1
-    assert json.loads(run("status", "--json", env=env).stdout)[0]["paused_at"] is None
+    assert main()["paused_at"] is None
+    for command in (("pause", "inbox/main", "--reason", "x"), ("resume", "inbox/main")):
+        done = run(*command, env=env)
+        assert done.returncode == 0 and done.stdout.startswith(f"inbox/main: {command[0]}"), done.stderr
     unknown = run("pause", "outbox/nope", "--reason", "x", env=env)
     assert unknown.returncode == 1 and "outbox/main" in unknown.stderr
 
@@ -348,10 +356,10 @@ def test_signals_pause_and_resume_all_streams(database, config, tmp_path):
     with Daemon(config(database.dsn), tmp_path) as daemon:
         wait_until(lambda: get(daemon.port, "/health/ready")[0] == 200, "ready without Kafka", 20)
         daemon.process.send_signal(signal.SIGUSR1)
-        assert daemon.wait_line("all streams paused")["streams"] == 2
-        assert database.query(paused)[0][0] == 2
+        assert daemon.wait_line("all streams paused")["streams"] == 3  # an inbox too
+        assert database.query(paused)[0][0] == 3
         daemon.process.send_signal(signal.SIGUSR2)
-        assert daemon.wait_line("all streams resumed")["streams"] == 2
+        assert daemon.wait_line("all streams resumed")["streams"] == 3
         assert database.query(paused)[0][0] == 0
         code, seconds = daemon.stop(signal.SIGINT)
         assert code == 0 and seconds < stretched(10)

@@ -30,6 +30,11 @@ def outbox(**options):
     return {**WHOLE, "outbox": {"main": options}}
 
 
+def inbox(**options):
+    """A configuration with inbox main, of these options besides its topics."""
+    return {**WHOLE, "inbox": {"main": {"topics": ["a"], **options}}}
+
+
 def kafka(**properties):
     """A configuration with these properties, "_" for "."."""
     return {**WHOLE, "kafka": {"bootstrap.servers": "b:9092", **{k.replace("_", "."): v for k, v in properties.items()}}}
@@ -54,6 +59,12 @@ GOOD = [
     {**WHOLE, "log": {"format": "auto", "level": "debug"}, "on_failover": "stop"},
     {**WHOLE, "name": "${N:-orders}", "log": {"level": "${L:-warn}"}, "http": {"listen": "${H:-off}"}},
     outbox(retention="${R:-1h}", batch_rows_max="${B:-7}", topics=["${T:-a}"], on_unknown_topic="${U:-wait}"),
+    {**WHOLE, "inbox": {}}, inbox(), inbox(topics=["a.b", "^c.*"]), inbox(topics="a,^b"), {**inbox(), "outbox": {}},
+    {**WHOLE, "inbox": {"a" * 40: {"topics": ["a"]}, "b_2": {"topics": ["^b"]}}},
+    *(inbox(start=start) for start in ("earliest", "latest", "refuse", "2030-01-31T12:00:00Z", "2030-01-31 12:00:00.25+01:00")),
+    inbox(id_headers=["x+y", "z", "a b"], on_missing_id="coordinates", retention="2d", id_retention="2d"),
+    inbox(id_headers="x+y,z", waiting_rows_max=1, waiting_bytes_max="1MiB", batch_rows_max="7", batch_bytes_max=65536),
+    inbox(start="${S:-latest}", topics=["${T:-a}"], id_headers=["${H:-id}"], on_missing_id="${M:-dead_letter}"),
 ]
 
 BAD = [
@@ -62,7 +73,7 @@ BAD = [
     {**WHOLE, "kafka": []}, kafka(linger_ms=[]), kafka(linger_ms=None), kafka(acks="all"), kafka(transactional_id="x"),
     kafka(producer=7), kafka(producer={"acks": 1}), kafka(consumer={"group.id": "g"}),
     kafka(producer={"bootstrap.servers": "b"}), kafka(consumer={"x": {}}), kafka(test_mock_num_brokers=1),
-    {**WHOLE, "outbox": []}, {**WHOLE, "outbox": {}}, {**WHOLE, "outbox": {"main": True}}, {**WHOLE, "outbox": {"Main": {}}},
+    {**WHOLE, "outbox": []}, {**WHOLE, "outbox": {"main": True}}, {**WHOLE, "outbox": {"Main": {}}},
     {**WHOLE, "outbox": {"a" * 41: {}}},
     outbox(topik=[]), outbox(topics=[]), outbox(topics=[1]), outbox(topics=["__x"]), outbox(topics=["a b"]),
     outbox(topics=[".."]), outbox(topics={}), outbox(topics=""),
@@ -70,18 +81,29 @@ BAD = [
     outbox(batch_rows_max=0), outbox(batch_rows_max=100001), outbox(batch_rows_max=1.5), outbox(batch_rows_max="many"),
     outbox(batch_rows_max=True), outbox(batch_bytes_max=1), outbox(batch_bytes_max="1TB"), outbox(batch_bytes_max="-1"),
     outbox(commit_interval_ms=-1), outbox(on_poison="park"), outbox(headers="cloudevents"), outbox(on_unknown_topic="x"),
-    outbox(dead_letter_topic="d"), {**WHOLE, "inbox": {}}, {**WHOLE, "on_failover": "recover"},
+    outbox(dead_letter_topic="d"), {**WHOLE, "on_failover": "recover"},
+    {**WHOLE, "inbox": []}, {**WHOLE, "inbox": {"main": True}}, {**WHOLE, "inbox": {"Main": {"topics": ["a"]}}},
+    {**WHOLE, "inbox": {"a" * 41: {"topics": ["a"]}}}, inbox(topics=[]), inbox(topics=["__x"]), inbox(topics=["a"] * 257),
+    inbox(topics={}), inbox(topik=["a"]), inbox(lanes=4), inbox(on_poison="stop"), inbox(attempts_max=3),
+    inbox(start="now"), inbox(start="2030-01-31"), inbox(start="2030-01-31T12:00:00"), inbox(start=0), inbox(start=None),
+    inbox(id_headers=[]), inbox(id_headers=["a+b+c"]), inbox(id_headers=["+a"]), inbox(id_headers=["a"] * 17),
+    inbox(id_headers=[""]), inbox(on_missing_id="skip"), inbox(retention=24), inbox(id_retention="1 month"),
+    inbox(waiting_rows_max=0), inbox(waiting_bytes_max=1), inbox(batch_rows_max=100001), inbox(batch_bytes_max="1TB"),
     {**WHOLE, "positions": {"topic": "__x"}}, {**WHOLE, "positions": {"accept_weak": "yes"}},
     {**WHOLE, "positions": {"replication_factor": 32768}}, {**WHOLE, "positions": {"replication": 1}}, {**WHOLE, "positions": 1},
     *({**WHOLE, "http": {"listen": listen}} for listen in ("localhost", "a b:1", ":", "x:123456", "[::1]", 8090)),
     {**WHOLE, "log": {"level": "loud"}}, {**WHOLE, "log": {"format": None}}, {**WHOLE, "health": {"format": "quarkus"}},
 ]
 
-# What only a compiler of regular expressions, libpq, librdkafka or arithmetic knows: the schema lets it pass.
+# What only a compiler of regular expressions, libpq, librdkafka, a calendar, arithmetic or a second look at another
+# option knows: the schema lets it pass.
 BEYOND = [
     outbox(topics=["^(x"]), outbox(topics="a b"), outbox(retention="1ms"), outbox(batch_bytes_max="1GiB"),
     outbox(batch_rows_max="0"), outbox(batch_rows_max=5.0), outbox(retention="99999999999999999999d"),
     {**WHOLE, "postgres": "nonsense"}, kafka(no_such="x"), kafka(linger_ms="x"), {**WHOLE, "http": {"listen": ":65536"}},
+    {**WHOLE, "outbox": {}}, {**WHOLE, "inbox": {"main": {}}}, {**WHOLE, "outbox": {}, "inbox": {}},
+    inbox(topics=["^(x"]), inbox(topics=["boxrelay.orders.positions"]), inbox(start="2030-02-30T12:00:00Z"),
+    inbox(retention="31d"), inbox(retention="5s", id_retention="4s"), inbox(id_headers=["é" * 200]),
     {**WHOLE, "name": "$${x}"}, {**WHOLE, "name": "${BOXRELAY_TEST_NOT_SET}"},
 ]
 
@@ -158,6 +180,24 @@ def test_show_tells_value_and_origin(tmp_path):
     masked = {path for path, row in rows.items() if row.get("masked")}
     assert masked == {"/postgres", "/kafka/sasl.password", "/kafka/ssl.key.password", "/kafka/sasl.username",
                       "/kafka/producer/ssl.keystore.password", "/kafka/consumer/ssl.key.pem"}
+
+
+def test_show_and_explain_of_an_inbox(tmp_path):
+    """Lists in their JSON form, a time in one form whatever its zone was; required is said."""
+    (tmp_path / "c.json").write_text(json.dumps(inbox(start="2030-01-31T13:00:00+01:00")))
+    args = ("--config", "c.json")
+    env = {"BOXRELAY_INBOX_MAIN_ID_RETENTION": "60d", "BOXRELAY_INBOX_BILLING_TOPICS": "b,^c"}
+    rows = {row["path"]: row for row in json.loads(run("config", "show", "--json", *args, env=env, cwd=tmp_path).stdout)}
+    assert rows["/inbox/main/topics"]["value"] == ["a"] and rows["/inbox/main/start"]["value"] == "2030-01-31T12:00:00Z"
+    assert rows["/inbox/main/id_headers"]["value"] == ["ce_source+ce_id", "id", "idempotency-key"]
+    assert rows["/inbox/main/id_headers"]["origin"] == {"kind": "default"}
+    assert rows["/inbox/main/id_retention"]["value"] == "60d" and rows["/inbox/main/waiting_rows_max"]["value"] == 1000000
+    assert rows["/inbox/billing/topics"]["value"] == ["b", "^c"]
+    told = run("config", "explain", "inbox.main.start", *args, cwd=tmp_path).stdout
+    assert "earliest|latest|refuse, or a time as" in told and "2030-01-31T12:00:00Z   (c.json:1:" in told
+    assert "none, it is required" in run("config", "explain", "inbox.main.topics").stdout
+    done = run("check", *args, env=env, cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.endswith("options for outbox/main, inbox/main, inbox/billing\n"), done.stdout
 
 
 def test_show_leaves_out_a_default_that_an_alias_changed(tmp_path):

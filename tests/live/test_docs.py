@@ -115,12 +115,13 @@ def test_pages_named_in_the_documentation_exist():
     assert served == named and len(probed) == 3 and probed <= served
 
 
-def test_every_state_is_explained():
-    source = (REPOSITORY / "relay/core/publisher.c").read_text()
-    source = source.split("*publisher_state_name(", 1)[1].split("*publisher_event_name(", 1)[0]
-    names = re.findall(r'\[PUBLISHER_\w+\]\s+= "([a-z]+)"', source)
+@pytest.mark.parametrize("machine, count", [("publisher", 16), ("subscriber", 10)])
+def test_every_state_is_explained(machine, count):
+    source = (REPOSITORY / f"relay/core/{machine}.c").read_text()
+    source = source.split(f"*{machine}_state_name(", 1)[1].split(f"*{machine}_event_name(", 1)[0]
+    names = re.findall(rf'\[{machine.upper()}_\w+\]\s*= "([a-z]+)"', source)
     text = OPERATIONS.read_text()
-    assert len(names) == 16 and [name for name in names if f"`{name}`" not in text] == []
+    assert len(names) == count and [name for name in names if f"`{name}`" not in text] == []
 
 
 def test_every_column_is_in_the_page_on_writing():

@@ -318,7 +318,7 @@ def test_status_shows_the_stream(relay, database, topic):
     """relay.status and the command agree."""
     insert(database, topic(1), 5)
     with relay:
-        wait_until(lambda: database.query("SELECT state FROM relay.status")[0][0] == "poll", "state in SQL")
+        wait_until(lambda: database.query("SELECT state FROM relay.status WHERE stream = 'outbox/main'")[0][0] == "poll", "state in SQL")
         done = relay.command("status", "--json")
         assert done.returncode == 0, done.stderr
         assert "outbox/main" in json.dumps(json.loads(done.stdout))

@@ -24,6 +24,11 @@ INSERT = "INSERT INTO relay.outbox (topic, key, payload) VALUES (%s, 'k', %s)"
 OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
 
 
+def feeding(database, kafka, tmp_path, *topics, **config):
+    """A migrated relay with inbox main on these topics, not started; it publishes outboxes too."""
+    return Relay(database.dsn, kafka.bootstrap, tmp_path, config={"inbox": {"main": {"topics": list(topics)}}, **config}).migrate()
+
+
 @pytest.fixture
 def relay(database, kafka, tmp_path):
     """A migrated relay, not started; killed after the test."""
@@ -35,6 +40,118 @@ def relay(database, kafka, tmp_path):
 def published(relay, count):
     """Until so many rows are."""
     wait_until(lambda: relay.metric("boxrelay_outbox_published_total") == count, f"{count} rows published")
+
+
+# --- inboxes -------------------------------------------------------------------------------------
+
+
+def test_an_inbox_is_seen(database, kafka, topic, tmp_path):
+    """What goes out comes in again: every page, the log, status and the metrics know of it."""
+    name = topic()
+    relay = feeding(database, kafka, tmp_path, name)
+    database.query(INSERT, (name, "1"))
+    database.query(INSERT, (name, "2"))
+    with relay:
+        wait_until(lambda: relay.metric("boxrelay_inbox_stored_total") == 2, "2 messages stored")
+        wait_until(lambda: relay.metric("boxrelay_inbox_lag_records") == 0, "nothing behind")
+        assert relay.wait_log("boxrelay starts")["inboxes"] == "main"
+        assert relay.wait_log("storing messages in the inbox")["stream"] == "inbox/main"
+        text = get(relay.port, "/metrics")[2]
+        done = subprocess.run([promtool(), "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout + done.stderr) == (0, "")
+        listed = {line.split()[0] for line in relay.command("help", "metrics").stdout.splitlines() if line[:1].isalpha()}
+        counted = {"boxrelay_inbox_pending_rows", "boxrelay_inbox_oldest_age_seconds"}  # known after a look at the table
+        missing = {family for family in listed if family.startswith("boxrelay_inbox_") and f"\n{family}{{" not in text}
+        assert missing <= counted
+        (inbox,) = [stream for stream in json.loads(relay.get("/status")[1])["streams"] if stream["stream"] == "inbox/main"]
+        assert (inbox["stored_rows"], inbox["duplicates"], inbox["full"], inbox["error"]) == (2, 0, False, None)
+        assert {partition["topic"] for partition in inbox["partitions"]} == {name}
+        checks = [check["name"] for check in json.loads(relay.get("/health/live")[1])["checks"]]
+        assert "inbox/main" in checks and relay.get("/health/ready")[0] == 200
+        wait_until(lambda: "inbox/main" in relay.command("status").stdout and relay.command("status").returncode == 0, "status")
+        (row,) = [row for row in json.loads(relay.command("status", "--json").stdout) if row["stream"] == "inbox/main"]
+        assert row["state"] not in ("unused", "unknown")
+        assert relay.stop() == 0
+    assert database.query("SELECT payload FROM relay.inbox ORDER BY kafka_offset") == [("1",), ("2",)]
+
+
+def test_an_inbox_pauses_and_resumes(database, kafka, topic, tmp_path):
+    """By command and by signal, as an outbox does."""
+    name = topic()
+    with feeding(database, kafka, tmp_path, name) as relay:
+        wait_until(lambda: relay.metric("boxrelay_stream_state", stream="inbox/main", state="fetch") == 1, "reading")
+        assert relay.command("pause", "inbox/main", "--reason", "upgrade").returncode == 0
+        database.query(INSERT, (name, "1"))
+        published(relay, 1)
+        wait_until(lambda: relay.metric("boxrelay_stream_paused", stream="inbox/main") == 1, "paused")
+        assert database.query("SELECT count(*) FROM relay.inbox")[0][0] == 0
+        assert "inbox/main: paused by" in relay.command("status").stdout
+        assert relay.command("resume", "inbox/main").returncode == 0
+        wait_until(lambda: relay.metric("boxrelay_inbox_stored_total") == 1, "stored")
+
+
+def test_inboxes_come_and_go_by_a_reload(database, kafka, topic, tmp_path):
+    """A relay that had none gets one, then another instead, then none; the outbox goes on."""
+    first, second = topic(), topic()
+    database_ready = Relay(database.dsn, kafka.bootstrap, tmp_path).migrate()
+    assert database_ready
+    database.query("SELECT relay.create_inbox('billing')")
+    relay = Relay(database.dsn, kafka.bootstrap, tmp_path)
+
+    def reload(inbox):
+        settings = {**json.loads(relay.config.read_text()), "inbox": inbox}
+        relay.config.write_text(json.dumps(settings))
+        before = len(relay.logged("configuration read again"))
+        relay.signal(signal.SIGHUP)
+        wait_until(lambda: len(relay.logged("configuration read again")) > before, "reloaded")
+    with relay:
+        relay.wait_log("publishing the stream")
+        assert "inbox/" not in relay.get("/metrics")[1]
+        reload({"main": {"topics": [first]}})
+        database.query(INSERT, (first, "1"))
+        wait_until(lambda: database.query("SELECT count(*) FROM relay.inbox")[0][0] == 1, "stored in main")
+        reload({"billing": {"topics": [first, second]}})
+        wait_until(lambda: database.query("SELECT count(*) FROM relay.inbox_billing")[0][0] == 1, "stored in billing")
+        database.query(INSERT, (second, "2"))
+        wait_until(lambda: database.query("SELECT count(*) FROM relay.inbox_billing")[0][0] == 2, "and again")
+        wait_until(lambda: "inbox/main" not in relay.get("/metrics")[1], "main ended")
+        reload({})
+        wait_until(lambda: "inbox/" not in relay.get("/metrics")[1], "none")
+        database.query(INSERT, (second, "3"))
+        published(relay, 3)
+        assert relay.metric("boxrelay_config_reload_success") == 1
+        assert relay.stop() == 0
+    assert database.query("SELECT count(*) FROM relay.inbox")[0][0] == 1
+
+
+def test_a_reload_does_not_turn_the_outbox_off(database, kafka, topic, tmp_path):
+    relay = feeding(database, kafka, tmp_path, topic())
+    with relay:
+        relay.wait_log("publishing the stream")
+        relay.config.write_text(json.dumps({**json.loads(relay.config.read_text()), "outbox": {}}))
+        relay.signal(signal.SIGHUP)
+        wait_until(lambda: relay.metric("boxrelay_config_reload_success") == 0, "refused")
+        assert any("cannot turn its outbox off" in line.get("error", "") for line in relay.logged("configuration"))
+        assert relay.metric("boxrelay_leader") == 1
+
+
+def test_a_relay_that_only_stores(database, kafka, topic, tmp_path):
+    """No outbox: nothing is published, the servers' states come from the inbox, and --once waits for what is there."""
+    name = topic()
+    writer = Relay(database.dsn, kafka.bootstrap, tmp_path, name="writer").migrate()
+    database.query(INSERT, (name, "1"))
+    assert writer.command("run", "--once").returncode == 0
+    database.query("UPDATE relay.identity SET name = NULL")
+    relay = feeding(database, kafka, tmp_path, name, outbox={})
+    database.query(INSERT, (name, "2"))
+    done = relay.command("run", "--once")
+    assert done.returncode == 0 and "all stored" in done.stderr and "all published" not in done.stderr, done.stderr
+    assert database.query("SELECT payload FROM relay.inbox") == [("1",)]
+    with relay:
+        wait_until(lambda: relay.get("/health/ready")[0] == 200, "ready")
+        wait_until(lambda: (relay.metric("boxrelay_postgres_up"), relay.metric("boxrelay_kafka_up")) == (1, 1), "both up")
+        assert relay.get("/health/live")[0] == 200 and "registry" not in relay.get("/health/live")[1]
+        assert "outbox/" not in relay.get("/status")[1] and relay.stop() == 0
 
 
 # --- metrics -------------------------------------------------------------------------------------
@@ -72,7 +189,8 @@ def test_metrics_pass_public_checkers(relay, database, topic):
     listed = {line.split()[0] for line in relay.command("help", "metrics").stdout.splitlines() if line[:1].isalpha()}
     shown = {re.sub(r"_(bucket|sum|count)$", "", line.split("{")[0].split()[0])
              for line in text.splitlines() if not line.startswith("#")}
-    assert listed - shown == {"boxrelay_certificate_expiry_seconds"} and shown <= listed
+    absent = {name for name in listed - shown if not name.startswith("boxrelay_inbox_")}
+    assert absent == {"boxrelay_certificate_expiry_seconds"} and shown <= listed
 
 
 def test_expiry_of_certificates(database, kafka, tmp_path):
@@ -232,7 +350,7 @@ def test_a_new_leader_shows_at_once(relay, database):
     """Not after the seconds that pass between two reports."""
     relay.start()
     relay.wait_log("publishing the stream")
-    wait_until(lambda: database.query("SELECT leader IS NOT NULL FROM relay.status")[0][0], "a leader", 3)
+    wait_until(lambda: database.query("SELECT leader IS NOT NULL FROM relay.status WHERE stream = 'outbox/main'")[0][0], "a leader", 3)
 
 
 class Terminal:
@@ -294,7 +412,8 @@ def test_status_watch_into_a_pipe(database, relay):
         return found
     text = lines(16, "--watch=100ms")
     assert sum("boxrelay status at" in line for line in text) >= 2 and "\033" not in "".join(text)
-    assert [json.loads(line)["streams"][0]["stream"] for line in lines(3, "--watch=100ms", "--json")] == ["outbox/main"] * 3
+    for line in lines(3, "--watch=100ms", "--json"):
+        assert [stream["stream"] for stream in json.loads(line)["streams"]] == ["inbox/main", "outbox/main"]
     for args, said in ((["--watch=5"], "--watch=5s"), (["--watch=1ms"], "100ms or more")):
         done = subprocess.run([binary(), "status", *args], env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 2 and said in done.stderr

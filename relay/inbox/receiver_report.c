@@ -1,0 +1,226 @@
+/* What a receiver tells others: LISTENers, Kafka's lag tools, relay.status, `run --once`. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "receiver.h"
+
+static struct consumer_partition named(const struct receiver_source *source, int64_t offset)
+{
+    struct consumer_partition partition = {.partition = source->partition, .offset = offset};
+    memcpy(partition.topic, source->topic, sizeof partition.topic);
+    return partition;
+}
+
+static void tell_kafka(struct receiver *receiver)
+{
+    struct consumer_partition *partitions = calloc(receiver->source_count + 1, sizeof *partitions);
+    size_t count = 0;
+    for (size_t i = 0; partitions && i < receiver->source_count; i++) {
+        struct receiver_source *source = &receiver->sources[i];
+        if (source->told == source->store.next)
+            continue;
+        source->told = source->store.next;
+        partitions[count++] = named(source, source->store.next);
+    }
+    if (count)
+        consumer_tell_offsets(receiver->consumer, partitions, count);
+    free(partitions);
+}
+
+static void show_partitions(struct receiver *receiver)
+{
+    size_t count =
+        receiver->source_count < INBOX_PARTITION_METRICS_MAX ? receiver->source_count : INBOX_PARTITION_METRICS_MAX;
+    struct inbox_partition_view *views = calloc(count + 1, sizeof *views);
+    for (size_t i = 0; views && i < count; i++) {
+        const struct receiver_source *source = &receiver->sources[i];
+        memcpy(views[i].topic, source->topic, sizeof views[i].topic);
+        views[i].partition = source->partition;
+        views[i].lag_records = consumer_lag(receiver->consumer, source->topic, source->partition, source->store.next);
+        views[i].last_error = source->error;
+    }
+    if (views)
+        receiver_view_partitions(&receiver->view, views, count);
+    free(views);
+}
+
+static enum error_class write_state(struct receiver *receiver, int64_t since_ms)
+{
+    struct inbox_stream_view *view = malloc(sizeof *view);
+    if (!view)
+        return ERROR_NONE;
+    receiver_view_copy(&receiver->view, view);
+    uint64_t stored = view->stored_rows - receiver->stored_before;
+    const struct catalog_state state = {
+        .stream = receiver->inbox.uuid,
+        .state = view->state,
+        .leader = receiver->owner,
+        .pending_rows = view->pending_rows,
+        .pending_is_bound = view->pending_is_bound,
+        .oldest_ms = view->oldest_age_ms > 0 ? clock_unix_ms() - view->oldest_age_ms : 0,
+        .published_rows = (int64_t)view->stored_rows,
+        .rows_per_second = since_ms > 0 ? (double)stored * 1000 / (double)since_ms : 0,
+        .error = &view->last_error,
+    };
+    receiver->stored_before = view->stored_rows;
+    enum error_class class = catalog_state_write(receiver->session, &state, &receiver->error);
+    free(view);
+    return class;
+}
+
+/* ---- ends ---- */
+
+/* Behind the last message there may be markers of transactions: whoever waits for the end waits for them too. */
+static enum error_class store_ends(struct receiver *receiver)
+{
+    struct error *error = &receiver->error;
+    struct store_move *moves = calloc(receiver->source_count + 1, sizeof *moves);
+    struct store_ground ground;
+    size_t count = 0;
+    if (!moves)
+        return ERROR_NONE;
+    for (size_t i = 0; i < receiver->source_count; i++) {
+        const struct receiver_source *source = &receiver->sources[i];
+        if (source->end > source->store.next)
+            moves[count++] =
+                (struct store_move){.source = &source->store, .next = source->end, .witness = {.offset = -1}};
+    }
+    enum error_class class = count ? store_begin(receiver->session, &receiver->inbox, &ground, error) : ERROR_NONE;
+    if (count && !class)
+        class = store_offsets(receiver->session, moves, count, error);
+    if (count && !class)
+        class = store_commit(receiver->session, error);
+    if (class)
+        store_rollback(receiver->session);
+    for (size_t i = 0; !class && i < receiver->source_count; i++) {
+        struct receiver_source *source = &receiver->sources[i];
+        if (source->end > source->store.next)
+            source->store.next = source->end;
+    }
+    free(moves);
+    return class;
+}
+
+/* ---- run --once ---- */
+
+static enum error_class find_ends(struct receiver *receiver)
+{
+    struct error *error = &receiver->error;
+    struct consumer_partition *partitions;
+    size_t count;
+    if (consumer_list(receiver->consumer, RECEIVER_ASK_MS_MAX, &partitions, &count, error))
+        return error->class;
+    for (size_t i = 0; i < count; i++) {
+        int64_t first;
+        if (consumer_range(receiver->consumer, partitions[i].topic, partitions[i].partition, RECEIVER_ASK_MS_MAX,
+                           &first, &partitions[i].offset, error)) {
+            free(partitions);
+            return error->class;
+        }
+    }
+    receiver->drain_ends = partitions;
+    receiver->drain_count = count;
+    return ERROR_NONE;
+}
+
+static bool has_reached(const struct store_next *nexts, size_t count, const struct consumer_partition *end)
+{
+    for (size_t i = 0; i < count; i++)
+        if (nexts[i].partition == end->partition && strcmp(nexts[i].topic, end->topic) == 0)
+            return nexts[i].next >= end->offset;
+    return end->offset == 0;
+}
+
+/* Whoever reads them: PostgreSQL knows. */
+static enum error_class look_at_drain(struct receiver *receiver)
+{
+    struct error *error = &receiver->error;
+    struct store_next *nexts;
+    size_t count;
+    bool done = true;
+    if (!receiver->drain_asked || receiver->drain_done)
+        return ERROR_NONE;
+    if (!receiver->drain_ends && find_ends(receiver))
+        return error->class;
+    if (store_nexts(receiver->session, &receiver->inbox, &nexts, &count, error))
+        return error->class;
+    for (size_t i = 0; i < receiver->drain_count; i++)
+        done = done && has_reached(nexts, count, &receiver->drain_ends[i]);
+    free(nexts);
+    receiver->drain_done = done;
+    return ERROR_NONE;
+}
+
+/* [I6] More waits than the inbox may hold: nothing more is fetched until business code has caught up. */
+static enum error_class count_waiting(struct receiver *receiver, int64_t now_ms)
+{
+    struct store_waiting waiting;
+    if (now_ms - receiver->counted_ms < RECEIVER_WAITING_MS)
+        return ERROR_NONE;
+    receiver->counted_ms = now_ms;
+    if (store_waiting(receiver->session, &receiver->inbox, receiver->writer, &waiting, &receiver->error))
+        return receiver->error.class;
+    const struct inbox_fill fill = {.rows = waiting.rows,
+                                    .bytes = waiting.bytes,
+                                    .rows_max = receiver->options.waiting_rows_max,
+                                    .bytes_max = receiver->options.waiting_bytes_max};
+    bool was_full = receiver->full;
+    receiver->paused = waiting.paused;
+    if (receiver->newest_source != waiting.newest_source)
+        receiver->looked_ms = 0; /* perhaps a rebase: look now */
+    receiver->newest_source = waiting.newest_source;
+    receiver->full = subscriber_full(was_full, &fill);
+    consumer_pause(receiver->consumer, receiver->full);
+    int64_t age_ms = waiting.oldest_ms ? clock_unix_ms() - waiting.oldest_ms : 0;
+    receiver_view_pending(&receiver->view, waiting.rows, false, age_ms > 0 ? age_ms : 0);
+    if (receiver->full != was_full)
+        log_write(receiver->full ? LOG_WARN : LOG_INFO,
+                  receiver->full ? "inbox is full: its partitions pause until messages are taken"
+                                 : "inbox has room again: its partitions are read on",
+                  (struct log_field[]){LOG_STR("stream", receiver->stream),
+                                       LOG_INT("waiting_rows", waiting.rows),
+                                       LOG_INT("waiting_bytes", waiting.bytes),
+                                       {0}});
+    return ERROR_NONE;
+}
+
+/* One step at a time, so that batches are not kept waiting. */
+static enum error_class clean(struct receiver *receiver, int64_t now_ms)
+{
+    bool more;
+    const struct inbox_stream_options *options = &receiver->options;
+    if (now_ms < receiver->clean_at_ms)
+        return ERROR_NONE;
+    if (store_clean(receiver->session, &receiver->inbox, options->retention_ms, options->id_retention_ms, &more,
+                    &receiver->error))
+        return receiver->error.class;
+    int64_t wait_ms = options->retention_ms / 8 < RECEIVER_CLEAN_MS ? options->retention_ms / 8 : RECEIVER_CLEAN_MS;
+    if (more || wait_ms < RECEIVER_CLEAN_MS_MIN)
+        wait_ms = RECEIVER_CLEAN_MS_MIN;
+    receiver->clean_at_ms = now_ms + wait_ms;
+    return ERROR_NONE;
+}
+
+enum error_class receiver_report(struct receiver *receiver)
+{
+    int64_t now_ms = clock_monotonic_ms(), since_ms = now_ms - receiver->reported_ms;
+    bool draining = receiver->drain_asked && !receiver->drain_done, due = since_ms >= RECEIVER_STATE_MS;
+    enum error_class class = receiver_notify(receiver);
+    if (!class)
+        class = count_waiting(receiver, now_ms);
+    if (!class)
+        class = clean(receiver, now_ms);
+    if (!class && (due || draining))
+        class = store_ends(receiver);
+    if (!class && draining)
+        class = look_at_drain(receiver);
+    if (class || (!due && !(draining && receiver->drain_done)))
+        return class;
+    bool first = receiver->reported_ms == 0;
+    receiver->reported_ms = now_ms;
+    tell_kafka(receiver);
+    show_partitions(receiver);
+    return write_state(receiver, first ? 0 : since_ms);
+}

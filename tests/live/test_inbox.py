@@ -1,0 +1,456 @@
+"""The inbox path on real servers: what is stored, where reading starts, outages, several instances, refusals."""
+import json
+import signal
+import uuid
+
+import judge
+import pytest
+from relay import Relay, wait_until
+from servers import Kafka, Postgres
+
+
+@pytest.fixture
+def reader(database, kafka, tmp_path):
+    """reader(topics, **options) makes a relay, migrated and not started, that feeds inbox main from these topics."""
+    made = []
+
+    def make(topics, name=None, dsn=None, bootstrap=None, **options):
+        config = {"inbox": {"main": {"topics": topics, **options}}, "outbox": {}}
+        relay = Relay(dsn or database.dsn, bootstrap or kafka.bootstrap, tmp_path, name or (made[0].name if made else None),
+                      config)
+        if not made:
+            relay.migrate()
+        made.append(relay)
+        return relay
+    yield make
+    for relay in made:
+        relay.kill()
+
+
+@pytest.fixture
+def sender(kafka):
+    """A Java producer without transactions."""
+    with judge.Sender(kafka) as made:
+        yield made
+
+
+def send(sender, topic, ids, key=None, value=None, **options):
+    """A JSON message for each id; its payload names it."""
+    for one in ids:
+        sender.send(topic, key or f"k{hash(one) % 10}", value or json.dumps({"id": one}), {"id": one}, **options)
+    sender.flush()
+
+
+def ids(database, inbox="inbox"):
+    """What is stored, in the order of arrival."""
+    return [row[0] for row in database.query(f"SELECT id FROM relay.{inbox} ORDER BY seq")]
+
+
+def dead(database):
+    """(class, offset) of what was set aside."""
+    return database.query("SELECT class, kafka_offset FROM relay.dead_letter ORDER BY topic, partition, kafka_offset")
+
+
+def wait_stored(database, count, timeout=60):
+    """Until so many messages are there."""
+    wait_until(lambda: database.query("SELECT count(*) FROM relay.inbox")[0][0] >= count, f"{count} messages", timeout)
+
+
+def test_a_message_is_stored_as_it_is(reader, database, topic, sender):
+    """Keys, values, headers and times; text as text, bytes as bytes, nothing as NULL."""
+    name = topic(1)
+    sender.send(name, "Zürich", '{"a": 1}', [("id", "one"), ("type", "Placed"), ("e", "")], timestamp=1700000000123)
+    sender.send(name, b"\x00\xff", '"text"', {"id": "two"})
+    sender.send(name, None, None, [("id", "tomb"), ("x", b"\xff"), ("x", "2"), ("n", None)])
+    sender.send(name, "", "3", [("ce_source", "/shop"), ("ce_id", "7"), ("id", "other")])
+    sender.flush()
+    reader([name]).drain()
+    rows = database.query("""SELECT id, key, key_bytes, type, headers::jsonb, convert_from(headers_bytes, 'UTF8')::jsonb,
+                             payload, payload_bytes, kafka_offset, extract(epoch FROM record_time)::float
+                             FROM relay.inbox ORDER BY seq""")
+    one, two, tomb, cloud = [list(row) for row in rows]
+    assert one == ["one", "Zürich", None, "Placed", {"id": "one", "type": "Placed", "e": ""}, None, '{"a": 1}', None, 0,
+                   1700000000.123]
+    assert two[1] is None and bytes(two[2]) == b"\x00\xff" and two[6] == '"text"'
+    assert tomb[1:4] == [None, None, None] and tomb[6:8] == [None, None]
+    assert tomb[4] == {"id": "tomb", "x": "2"}
+    assert tomb[5] == [["id", "dG9tYg=="], ["x", "/w=="], ["x", "Mg=="], ["n", None]]
+    assert cloud[0] == "/shop 7" and cloud[1] == ""
+
+
+def test_each_id_once(reader, database, topic, kafka):
+    """Aborted transactions are not there; the same again, in another partition too, is counted; another payload is a
+    conflict with both hashes."""
+    name = topic(2)
+    with judge.Sender(kafka, transactional_id=f"t-{uuid.uuid4()}") as sender:
+        sender.begin()
+        for partition in (0, 1, 0):
+            sender.send(name, "k", '{"n": 1}', {"id": "same"}, partition=partition)
+        sender.send(name, "k", '{"n": 2}', {"id": "same"}, partition=1)
+        sender.send(name, "k", '{"n": 1}', {"id": "other"}, partition=1)
+        sender.commit()
+        sender.begin()
+        sender.send(name, "k", "{}", {"id": "aborted"}, partition=0)
+        sender.abort()
+    relay = reader([name])
+    relay.drain()
+    assert sorted(ids(database)) == ["other", "same"]
+    stored = database.query("SELECT payload FROM relay.inbox WHERE id = 'same'")[0][0]
+    conflicts = database.query("SELECT class, message_id, convert_from(payload_bytes, 'UTF8'), reason "
+                               "FROM relay.dead_letter")
+    assert conflicts and {row[:2] for row in conflicts} == {("CONFLICT", "same")}
+    assert all(row[2] != stored and row[3].count("-") == 8 for row in conflicts)
+    assert len(conflicts) == (1 if stored == '{"n": 1}' else 3)
+    # Again from Kafka's side: a producer that sends everything twice.
+    with judge.Sender(kafka) as sender:
+        for one in ("same", "other"):
+            sender.send(name, "k", stored if one == "same" else '{"n": 1}', {"id": one}, partition=0)
+        sender.flush()
+    with relay.start():
+        wait_until(lambda: relay.metric("boxrelay_inbox_duplicates_total") == 2, "both counted")
+    assert sorted(ids(database)) == ["other", "same"]
+
+
+BAD = [
+    ("not json", '{"a": ', {"id": "b1"}, "POISON"),
+    ("a NUL", b'"a\x00b"', {"id": "b2"}, "POISON"),
+    ("a NUL in an escape", '"a\\u0000b"', {"id": "b3"}, "POISON"),
+    ("no UTF-8", b"\xff\xfe", {"id": "b4"}, "POISON"),
+    ("empty", "", {"id": "b5"}, "POISON"),
+    ("no id", "{}", {}, "NO_ID"),
+    ("an empty id", "{}", {"id": ""}, "NO_ID"),
+    ("a long id", "{}", {"id": "x" * 2000}, "POISON"),
+    ("an id of bytes", "{}", {"id": b"\xff"}, "POISON"),
+    ("many headers", "{}", [("id", "b6")] + [(f"h{i}", "v") for i in range(1000)], "POISON"),
+]
+
+
+def test_bad_ones_alone_are_set_aside(reader, database, topic, sender):
+    """Each bad message is a dead letter, once, with all it had; its neighbours pass, in their order."""
+    name = topic(1)
+    expected, offset = [], 0
+    for number, (_, value, headers, kind) in enumerate(BAD):
+        sender.send(name, "k", f"{number}", {"id": f"good{number}"})
+        sender.send(name, "k", value, headers)
+        expected.append((kind, offset + 1))
+        offset += 2
+    sender.send(name, "k", "99", {"id": "last"})
+    sender.flush()
+    relay = reader([name])
+    relay.drain()
+    assert ids(database) == [f"good{i}" for i in range(len(BAD))] + ["last"]
+    assert dead(database) == expected
+    rows = database.query("SELECT payload_bytes, key, topic, partition FROM relay.dead_letter ORDER BY kafka_offset")
+    assert [bytes(row[0]) for row in rows] == [v.encode() if isinstance(v, str) else v for _, v, _, _ in BAD]
+    assert {row[1:] for row in rows} == {("k", name, 0)}
+    relay.drain()
+    assert len(dead(database)) == len(BAD)
+
+
+def test_bytes_and_text_inboxes(reader, database, topic, sender, kafka, tmp_path):
+    """An inbox of bytes takes whatever comes; several inboxes of one relay do not know each other's ids."""
+    name = topic(1)
+    reader([name])
+    database.query("SELECT relay.create_inbox('raw', 'bytes'), relay.create_inbox('words', 'text')")
+    sender.send(name, "k", b"\xff\x00", {"id": "1"})
+    sender.send(name, "k", "{not json", {"id": "2"})
+    sender.flush()
+    config = {"outbox": {}, "inbox": {one: {"topics": [name]} for one in ("main", "raw", "words")}}
+    with Relay(database.dsn, kafka.bootstrap, tmp_path, config=config) as relay:
+        relay.name  # a name of its own is claimed by the first that runs
+        wait_until(lambda: len(ids(database, "inbox_raw")) == 2 and len(ids(database, "inbox_words")) == 1
+                   and len(dead(database)) == 3, "all three inboxes")
+    assert [bytes(row[0]) for row in database.query("SELECT payload_bytes FROM relay.inbox_raw ORDER BY seq")] == [
+        b"\xff\x00", b"{not json"]
+    assert database.query("SELECT payload FROM relay.inbox_words") == [("{not json",)]
+    assert ids(database) == []
+
+
+@pytest.mark.parametrize("start,expected", [("earliest", ["a", "b", "c"]), ("latest", ["c"]),
+                                            ("2023-11-14T22:13:30Z", ["b", "c"])])
+def test_first_start(reader, database, topic, sender, start, expected):
+    """The policy holds for the first start alone, and is stored before anything is read."""
+    name = topic(1)
+    send(sender, name, ["a"], timestamp=1700000000000)
+    send(sender, name, ["b"], timestamp=1700000020000)
+    relay = reader([name], start=start).start()
+    wait_until(lambda: database.query("SELECT started_at FROM relay.subscription WHERE started_at IS NOT NULL"),
+               "the first start")
+    send(sender, name, ["c"])
+    wait_until(lambda: "c" in ids(database), "the message after the start")
+    relay.kill()
+    assert ids(database) == expected
+    # Later starts go on from the stored offset, whatever the policy says.
+    send(sender, name, ["d"])
+    reader([name], start="latest").drain()
+    assert ids(database) == expected + ["d"]
+
+
+def test_refused_first_start(reader, database, topic, sender):
+    """start: refuse says what to do and reads nothing."""
+    name = topic(1)
+    send(sender, name, ["a"])
+    done = reader([name], start="refuse").command("run", "--once", "--timeout", "20s")
+    assert done.returncode != 0 and "start is refuse" in done.stderr
+    assert ids(database) == []
+
+
+def test_what_is_found_later_is_read_from_its_beginning(reader, database, topic, kafka, sender):
+    """Partitions and topics that come later, also for a policy of latest; Kafka's own and the relay's are left out."""
+    prefix = f"later-{uuid.uuid4().hex[:8]}"
+    topic(1, name=f"{prefix}-one")
+    send(sender, f"{prefix}-one", ["before"])
+    relay = reader([f"^{prefix}", "^__", "^boxrelay"], start="latest").start()
+    wait_until(lambda: database.query("SELECT 1 FROM relay.source_offset WHERE epoch > 0"), "the first partition")
+    kafka.admin.create_partitions(f"{prefix}-one", 2)
+    send(sender, f"{prefix}-one", ["new partition"], partition=1)
+    topic(1, name=f"{prefix}-two")
+    send(sender, f"{prefix}-two", ["new topic"])
+    wait_stored(database, 2)
+    assert sorted(ids(database)) == ["new partition", "new topic"]
+    assert {row[0] for row in database.query("SELECT DISTINCT topic FROM relay.source")} == {
+        f"{prefix}-one", f"{prefix}-two"}
+    relay.kill()
+
+
+def test_a_missing_topic_is_waited_for(reader, database, topic, sender):
+    """It is said which one, and it goes on by itself."""
+    name = f"missing-{uuid.uuid4().hex[:8]}"
+    relay = reader([name]).start()
+    relay.wait_log("UNKNOWN_TOPIC_OR_PART")
+    topic(1, name=name)
+    send(sender, name, ["a"])
+    wait_stored(database, 1)
+    assert ids(database) == ["a"]
+
+
+def test_a_missing_inbox_is_waited_for(reader, database, kafka, topic, sender, tmp_path):
+    """Not made yet: it is said how, and goes on by itself."""
+    name = topic(1)
+    send(sender, name, ["a"])
+    first = reader([name])
+    config = {"outbox": {}, "inbox": {"billing": {"topics": [name]}}}
+    with Relay(database.dsn, kafka.bootstrap, tmp_path, first.name, config) as relay:
+        line = relay.wait_log("NO_INBOX")
+        assert "relay.create_inbox('billing')" in line["hint"]
+        database.query("SELECT relay.create_inbox('billing')")
+        wait_until(lambda: ids(database, "inbox_billing") == ["a"], "the message")
+
+
+def test_kill_and_share(reader, database, topic, sender):
+    """Two instances share the partitions, one is killed, another comes: each id once, in the order of its key."""
+    name = topic(6)
+    sent = [f"m{i}" for i in range(4000)]
+    one, two = reader([name]).start(), reader([name]).start()
+    wait_until(lambda: len(database.query("SELECT DISTINCT owner FROM relay.source_offset")) == 2, "both read", 60)
+    send(sender, name, sent[:1000])
+    one.kill()
+    send(sender, name, sent[1000:2000])
+    three = reader([name]).start()
+    send(sender, name, sent[2000:3000])
+    two.signal(signal.SIGSTOP)
+    send(sender, name, sent[3000:])
+    wait_stored(database, len(sent), 90)
+    two.signal(signal.SIGCONT)  # a zombie: its partitions are somebody else's
+    send(sender, name, ["end"])
+    wait_stored(database, len(sent) + 1)
+    assert sorted(ids(database)) == sorted(sent + ["end"])
+    out_of_order = database.query("""SELECT count(*) FROM (SELECT kafka_offset, lag(kafka_offset) OVER
+        (PARTITION BY source ORDER BY seq) AS before FROM relay.inbox) AS m WHERE kafka_offset <= before""")
+    assert out_of_order == [(0,)]
+    assert dead(database) == []
+    three.kill()
+
+
+def test_postgres_away(reader, topic, sender, tmp_path, kafka):
+    """Restarted at once, and stopped for a while: the membership is kept, reading goes on from the table."""
+    name = topic(2)
+    with Postgres() as postgres:
+        dsn = postgres.dsn(postgres.create_database("one"))
+        config = {"inbox": {"main": {"topics": [name]}}, "outbox": {}}
+        relay = Relay(dsn, kafka.bootstrap, tmp_path, config=config).migrate().start()
+
+        def count():
+            return postgres.query("SELECT count(*), count(DISTINCT id) FROM relay.inbox", database="one")[0]
+        send(sender, name, [f"a{i}" for i in range(500)])
+        wait_until(lambda: count()[0] == 500, "the first messages")
+        postgres.restart("immediate")
+        send(sender, name, [f"b{i}" for i in range(500)])
+        wait_until(lambda: count()[0] == 1000, "those after the crash")
+        rebalances = len(relay.logged("partitions taken over"))
+        postgres.stop("immediate")
+        send(sender, name, [f"c{i}" for i in range(500)])
+        relay.wait_log("CONNECT_FAILED")
+        postgres.start()
+        wait_until(lambda: count()[0] == 1500, "those of the outage")
+        assert count() == (1500, 1500)
+        assert len(relay.logged("partitions taken over")) > rebalances
+        relay.kill()
+
+
+def test_broker_away(topic, database, tmp_path):
+    """Killed and started again: nothing is lost or stored twice, and the outage is said and its end too."""
+    with Kafka() as kafka:
+        kafka.create_topic("in", 2)
+        config = {"inbox": {"main": {"topics": ["in"]}}, "outbox": {}}
+        with Relay(database.dsn, kafka.bootstrap, tmp_path, config=config).migrate() as relay:
+            with judge.Sender(kafka) as sender:
+                send(sender, "in", [f"a{i}" for i in range(500)])
+            wait_stored(database, 500)
+            kafka.kill()
+            relay.wait_log("no broker has answered")
+            kafka.restart()
+            with judge.Sender(kafka) as sender:
+                send(sender, "in", [f"b{i}" for i in range(500)])
+            wait_stored(database, 1000)
+            relay.wait_log("Kafka answers again")
+            assert len(set(ids(database))) == len(ids(database)) == 1000
+
+
+def test_a_topic_made_again_is_not_read_on(reader, database, topic, kafka, sender):
+    """With more records than before, where every client reads on silently: its partition stops and says so [I5]."""
+    name, other = topic(1), topic(1)
+    relay = reader([name, other])
+    send(sender, name, ["a", "b"])
+    send(sender, other, ["x"])
+    relay.drain()
+    kafka.delete_topic(name)
+    topic(1, name=name)
+    with judge.Sender(kafka) as again:
+        send(again, name, [f"new{i}" for i in range(5)])
+    relay.start()
+    line = relay.wait_log("partition stopped")
+    assert line["error.code"] == "OTHER_RECORD" and line["topic"] == name and "rebase" in line["hint"]
+    send(sender, other, ["y"])
+    wait_stored(database, 4)
+    assert sorted(ids(database)) == ["a", "b", "x", "y"]
+    # The command that it names goes on: a new generation of the partition, behind the messages of the old one.
+    done = relay.command("rebase", "inbox/main", "--to", "start", "--topic", name, "--partition", "0")
+    assert done.returncode == 0, done.stderr
+    wait_stored(database, 9)
+    assert sorted(ids(database)) == ["a", "b"] + [f"new{i}" for i in range(5)] + ["x", "y"]
+    taken = database.query("SELECT id, relay.done('main', seq) FROM relay.take('main', 10) WHERE topic = %s", (name,))
+    assert "new0" not in [row[0] for row in taken] or [row[0] for row in taken][:2] == ["a", "b"]
+
+
+def test_a_shorter_topic_and_lost_records(reader, database, topic, kafka, sender):
+    """Made again with fewer records; or records deleted by retention before they were stored."""
+    name = topic(1)
+    relay = reader([name])
+    send(sender, name, ["a", "b", "c"])
+    relay.drain()
+    kafka.delete_topic(name)
+    topic(1, name=name)
+    with judge.Sender(kafka) as again:
+        send(again, name, ["new"])
+    with relay.start():
+        assert relay.wait_log("partition stopped")["error.code"] == "SHORTER"
+    assert ids(database) == ["a", "b", "c"]
+
+
+def test_listeners_are_notified(reader, database, topic, sender):
+    """On channel relay_inbox with the inbox's name, at most ten times a second, the last one never dropped."""
+    name = topic(1)
+    connection = database.connect()
+    connection.cursor().execute("LISTEN relay_inbox")
+    reader([name]).start()
+    for number in range(30):
+        send(sender, name, [f"m{number}"])
+
+    def seen():
+        connection.poll()
+        return ids(database)[-1:] == ["m29"] and connection.notifies
+    wait_until(seen, "a notification")
+    assert {notify.payload for notify in connection.notifies} == {"main"}
+    last = len(connection.notifies)
+    send(sender, name, ["after"])
+    wait_until(lambda: connection.poll() or len(connection.notifies) > last, "a notification of the last one")
+
+
+def test_lag_tools_see_offsets(reader, topic, kafka, sender):
+    """Kafka's committed offsets follow, for lag tools."""
+    name = topic(1)
+    relay = reader([name]).start()
+    send(sender, name, ["a", "b"])
+    wait_until(lambda: kafka.admin.committed(f"boxrelay.{relay.name}.inbox-main", name).get(0) == 2, "the offset", 30)
+
+
+def test_paused_and_resumed(reader, database, topic, sender):
+    """A paused inbox keeps its membership and stores nothing."""
+    name = topic(1)
+    relay = reader([name]).start()
+    send(sender, name, ["a"])
+    wait_stored(database, 1)
+    database.query("SELECT relay.pause('inbox/main', 'a reason')")
+    wait_until(lambda: relay.metric("boxrelay_stream_state", stream="inbox/main", state="paused") == 1, "paused")
+    send(sender, name, ["b"])
+    assert ids(database) == ["a"]
+    database.query("SELECT relay.resume('inbox/main')")
+    wait_stored(database, 2)
+
+
+def test_a_full_inbox_pauses(reader, database, topic, sender):
+    """More waits than the bound: nothing more is stored, the metric says so; done messages make room [I6]."""
+    name = topic(2)
+    relay = reader([name], waiting_rows_max=100, batch_rows_max=10).start()
+    sent = [f"m{i}" for i in range(3000)]
+    send(sender, name, sent[:200])
+    wait_until(lambda: relay.metric("boxrelay_inbox_full") == 1, "full")
+    wait_until(lambda: (relay.metric("boxrelay_inbox_pending_rows") or 0) >= 100, "what waits")
+    send(sender, name, sent[200:])
+    before = len(ids(database))
+    assert before < 3000
+    connection = database.connect()
+    cursor = connection.cursor()
+
+    def work():
+        cursor.execute("SELECT relay.done('main', t.seq) FROM relay.take('main', 100) AS t")
+        return cursor.rowcount == 0 and len(ids(database)) == 3000
+    wait_until(work, "all stored and taken", 120, every=0)
+    wait_until(lambda: relay.metric("boxrelay_inbox_pending_rows") == 0, "nothing waits")
+    assert sorted(ids(database)) == sorted(sent)
+
+
+def slots(database):
+    """Messages in each slot of the ring."""
+    return [database.query(f'SELECT count(*) FROM relay."inbox#{n}"')[0][0] for n in range(4)]
+
+
+def test_finished_messages_and_old_ids_go(reader, database, topic, sender):
+    """Messages go a retention after they were finished, held ones never; ids outlive them, and go by their own [I4]."""
+    name = topic(1)
+    relay = reader([name], retention="2s", id_retention="4s").start()
+    send(sender, name, ["a", "b", "c"], key="k")
+    wait_stored(database, 3)
+    # a is done, b is delayed for long, c waits behind it.
+    connection = database.connect(autocommit=False)
+    cursor = connection.cursor()
+    cursor.execute("SELECT id, seq FROM relay.take('main', 2) ORDER BY seq")
+    (_, first), (_, second) = cursor.fetchall()
+    cursor.execute("SELECT relay.done('main', %s)", (first,))
+    cursor.execute("SELECT relay.retry('main', %s, interval '1 hour', 'not now')", (second,))
+    connection.commit()
+    cursor.execute("SELECT id FROM relay.take('main', 2)")
+    assert cursor.fetchall() == []  # c leaves its lane too
+    connection.commit()
+    wait_until(lambda: sum(slots(database)) == 0, "the slot is emptied")
+    held = database.query("SELECT id, payload FROM relay.held ORDER BY kafka_offset")
+    assert held == [("b", '{"id": "b"}'), ("c", '{"id": "c"}')]
+    assert database.query('SELECT count(*) FROM relay."inbox#id"') == [(3,)]
+    send(sender, name, ["a", "b"], key="k")  # still known
+    wait_until(lambda: relay.metric("boxrelay_inbox_duplicates_total") == 2, "both counted")
+    wait_until(lambda: database.query('SELECT count(*) FROM relay."inbox#id"') == [(0,)], "ids are forgotten")
+    send(sender, name, ["a"], key="k")
+    wait_stored(database, 1)
+    # What was held comes back as it was.
+    database.query("UPDATE relay.held_key SET due_at = clock_timestamp() WHERE due_at IS NOT NULL")
+    database.query("UPDATE relay.lane SET due_from = '-infinity'")
+
+    def come():
+        cursor.execute("SELECT id, payload, attempts, relay.done('main', seq) FROM relay.take('main', 10)")
+        found = [row[:3] for row in cursor.fetchall()]
+        connection.commit()
+        return found
+    seen = []
+    wait_until(lambda: seen.extend(come()) or len(seen) == 3, "held ones")
+    assert seen == [("b", '{"id": "b"}', 1), ("c", '{"id": "c"}', 0), ("a", '{"id": "a"}', 0)]
