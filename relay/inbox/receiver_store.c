@@ -1,5 +1,5 @@
 /* Fetching, and storing what was fetched: offsets, ids, messages and dead letters in one transaction. */
-#include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,6 +61,21 @@ static bool make_intakes(struct receiver *receiver)
     return good;
 }
 
+/* An outage or refusal is shown once, when it begins and when it ends; the poll goes on. */
+static void show_kafka(struct receiver *receiver, const struct error *kafka)
+{
+    const char *code = kafka->class ? kafka->code : "";
+    receiver_view_kafka(&receiver->view, kafka->class == ERROR_NONE);
+    log_change(&receiver->kafka_said, LOG_WARN, kafka, "Kafka answers again", clock_monotonic_ms());
+    if (strcmp(code, receiver->kafka_code) == 0)
+        return;
+    snprintf(receiver->kafka_code, sizeof receiver->kafka_code, "%s", code);
+    if (kafka->class)
+        receiver_view_error(&receiver->view, kafka);
+    else
+        receiver_view_mended(&receiver->view);
+}
+
 enum error_class receiver_fetch(struct receiver *receiver, enum subscriber_event *event)
 {
     struct error kafka = {.class = ERROR_NONE};
@@ -78,8 +93,7 @@ enum error_class receiver_fetch(struct receiver *receiver, enum subscriber_event
     }
     class = consumer_poll(receiver->consumer, RECEIVER_POLL_MS, (size_t)options->batch_rows_max,
                           options->batch_bytes_max, &receiver->fetch, &kafka);
-    receiver_view_kafka(&receiver->view, class == ERROR_NONE);
-    log_change(&receiver->kafka_said, LOG_WARN, &kafka, "Kafka answers again", clock_monotonic_ms());
+    show_kafka(receiver, &kafka);
     if (class == ERROR_INTEGRITY) {
         receiver->error = kafka;
         receiver->consumer_dead = true;
