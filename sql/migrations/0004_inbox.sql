@@ -555,7 +555,7 @@ DECLARE
     lanes CURSOR FOR {lanes};
     own_sources integer[] := CASE WHEN locked_source IS NOT NULL THEN ARRAY[locked_source] END;
     own_lanes smallint[] := ARRAY[locked_lane];
-    own_offsets bigint[];
+    taken_count integer := 0;
     own_at integer := 0;
     is_looking boolean := false;
     tried bigint[];
@@ -579,26 +579,23 @@ DECLARE
     must_hold boolean;
 BEGIN
     IF taken <> '' THEN
-        IF length(taken) - length(replace(taken, '|', '')) + max > 10000 THEN
+        taken_count := length(taken) - length(replace(taken, '|', ''));
+        IF taken_count + max > 10000 THEN
             RAISE EXCEPTION 'a transaction can take at most 10000 messages' USING ERRCODE = 'program_limit_exceeded',
                 HINT = 'Commit what is done, then take more.';
         END IF;
-        SELECT array_agg(o.source ORDER BY o.nth), array_agg(o.lane ORDER BY o.nth), array_agg(o.behind ORDER BY o.nth)
-            INTO own_sources, own_lanes, own_offsets
-            FROM (SELECT i.item[3]::integer AS source, i.item[4]::smallint AS lane, min(e.nth) AS nth,
-                         pg_catalog.max(i.item[5]::bigint + 1) FILTER (WHERE i.item[2] = '0') AS behind
+        SELECT array_agg(o.source ORDER BY o.nth), array_agg(o.lane ORDER BY o.nth) INTO own_sources, own_lanes
+            FROM (SELECT i.item[3]::integer AS source, i.item[4]::smallint AS lane, min(e.nth) AS nth
                   FROM unnest(string_to_array(taken, '|')) WITH ORDINALITY AS e (entry, nth),
                        LATERAL (SELECT string_to_array(e.entry, ',') AS item) i
                   WHERE e.entry <> '' GROUP BY 1, 2) o;
     END IF;
     LOOP
-        at_offset := NULL;
         peeked := NULL;
         IF own_at < cardinality(own_sources) THEN
             own_at := own_at + 1;
             of_source := own_sources[own_at];
             of_lane := own_lanes[own_at];
-            at_offset := own_offsets[own_at];
             {own};
             at_slot := free.slot;
         ELSE
@@ -660,7 +657,7 @@ BEGIN
                           ELSE NOT relay.has_taken(taken, k.source, k.key_hash, k.next) END
                 ORDER BY k.due_at LIMIT 1;
         END IF;
-        at_offset := greatest(at_offset, free.next);
+        at_offset := free.next;
         last_slot := (SELECT r.slot FROM relay.ring r JOIN relay.open_source o ON o.stream = r.stream
                       WHERE o.inbox_table = '{inbox}');
         at_slot := free.slot;
@@ -675,11 +672,16 @@ BEGIN
                         WHERE k.source = of_source AND k.key_hash = m.key_hash ORDER BY k.next DESC LIMIT 1) AS is_held
                 FROM relay.{inbox} m
                 WHERE m.slot = at_slot AND m.source = of_source AND m.lane = of_lane AND m.kafka_offset >= at_offset
-                ORDER BY m.kafka_offset LIMIT max
+                ORDER BY m.kafka_offset LIMIT max + taken_count
             LOOP
+                -- From the position on again and again: what was passed over because its key was held may be next now.
                 seen := seen + 1;
+                IF taken_count > 0 AND strpos(taken, '|' || row.seq || ',') > 0 THEN
+                    run_end := row.kafka_offset + 1;
+                    CONTINUE;
+                END IF;
                 IF row.is_held THEN
-                    must_hold := given = 0 AND at_offset = free.next;
+                    must_hold := seen = 1;
                     EXIT WHEN must_hold;
                     run_end := row.kafka_offset + 1;
                     CONTINUE;
@@ -701,6 +703,7 @@ BEGIN
                 RETURN NEXT ROW(inbox, row.seq, row.id, free.topic, free.partition, row.kafka_offset, row.record_time,
                                 row.key, row.key_bytes, row.type, row.headers::json, row.headers_bytes, row.payload,
                                 row.payload_bytes, 0, row.received_at)::relay.message;
+                EXIT WHEN given = max;
             END LOOP;
             IF must_hold THEN
                 -- A run of messages whose keys are held: they leave the lane together.
@@ -720,7 +723,7 @@ BEGIN
                 at_offset := run_end + 1;
                 free.next := at_offset;
                 free.change := free.change + 1;
-            ELSIF seen = 0 AND at_slot <> last_slot THEN
+            ELSIF given = 0 AND seen < max + taken_count AND at_slot <> last_slot THEN
                 at_slot := (at_slot + 1) % 4;
             ELSE
                 EXIT;

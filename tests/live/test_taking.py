@@ -53,6 +53,26 @@ def test_a_second_take_continues(inbox, migrated):
     assert [offset for _, offset in worker.drain()] == [3, 4]
 
 
+def test_what_was_passed_over_comes_first_when_its_key_is_free_again(inbox, migrated):
+    """All in one transaction: the held message of the key is finished, the next one is still in the lane."""
+    first, second = same_lane(inbox, 2)
+    inbox.store([first, second, first, second, first])
+    worker = Worker(migrated)
+    worker.retry(worker.take()[0][0])
+    worker.commit()
+    found = worker.take(4)
+    assert [message[2] for message in found] == [1, 3], "what is behind the delayed one waits"
+    inbox.all_due()
+    for _ in range(3):
+        found += worker.take()
+        worker.done(found[-1][0])
+    assert by_key((key, offset) for _, key, offset, _ in found) == {second: [1, 3], first: [0, 2, 4]}
+    for seq, *_ in found[:2]:
+        worker.done(seq)
+    worker.commit()
+    assert worker.drain() == []
+
+
 def test_what_is_not_finished_is_given_back(inbox, migrated):
     """[I8] The first of another key is left over: it is held while the position passes it, and due at once."""
     first, second = same_lane(inbox, 2)
@@ -491,8 +511,9 @@ def test_keys_with_nothing_held_are_forgotten(inbox, migrated):
     inbox.store(["k", "l"])
     worker = Worker(migrated)
     for _ in range(2):
-        worker.retry(worker.take()[0][0], "0")
+        worker.retry(worker.take()[0][0])
         worker.commit()
+    inbox.all_due()
     ((seq, key, *_),) = worker.take()
     worker.done(seq)
     worker.commit()
