@@ -2,7 +2,7 @@
 -- Runs in one transaction, and may run again.
 --
 --   slot:       open --(half of the retention)--> closed --(all its messages finished)--> finished --(retention)--> empty
---   generation: open --(a sixth of the ids' retention)--> closed --(ids' retention)--> empty
+--   generation: open --(a sixth of the retention of ids)--> closed --(retention of ids)--> empty
 
 CREATE TABLE IF NOT EXISTS relay.closed_slot (
     stream uuid NOT NULL REFERENCES relay.stream (uuid),

@@ -178,7 +178,7 @@ def test_first_start(reader, database, topic, sender, start, expected):
                "the first start")
     send(sender, name, ["c"])
     wait_until(lambda: "c" in ids(database), "the message after the start")
-    relay.kill()
+    relay.stop()
     assert ids(database) == expected
     # Later starts go on from the stored offset, whatever the policy says.
     send(sender, name, ["d"])

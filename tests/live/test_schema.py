@@ -1,4 +1,5 @@
 """The migrations on real servers: any runner can apply them, and what they make keeps its rules."""
+import io
 import re
 import subprocess
 import time
@@ -420,11 +421,21 @@ def test_roles_have_what_they_need_and_no_more(migrated, user, may, may_not):
 STATEMENTS = sorted((SQL / "statements").glob("*.sql"))
 
 
+def copy_nothing(connection, sql):
+    """COPY cannot be prepared: runs it with no row."""
+    empty = b"PGCOPY\n\xff\r\n\0" + bytes(8) + b"\xff\xff"
+    with connection.cursor() as cursor:
+        cursor.copy_expert(sql, io.BytesIO(empty))
+
+
 def test_the_daemon_may_run_every_statement_of_the_relay(migrated):
     """EXPLAIN EXECUTE checks the rights without running it."""
     connection = migrated.connect("daemon_login")
     for number, file in enumerate(STATEMENTS):
         sql = file.read_text()
+        if sql.splitlines()[-1].endswith("FROM STDIN (FORMAT binary)"):
+            copy_nothing(connection, sql)
+            continue
         count = max((int(found) for found in re.findall(r"\$(\d+)", sql)), default=0)
         rows(connection, f"PREPARE s{number} AS {sql}")
         rows(connection, f"EXPLAIN EXECUTE s{number}" + (f" ({', '.join(['NULL'] * count)})" if count else ""))

@@ -363,7 +363,7 @@ def test_business_code_may_take_and_read_and_nothing_else(inbox, migrated):
     assert migrated.value("SELECT count(*) FROM relay.inbox", user="app_login") == 1
     for sql in ("UPDATE relay.inbox SET key = 'x'", "DELETE FROM relay.inbox", "SELECT 1 FROM relay.lane",
                 "SELECT 1 FROM relay.held", "SELECT 1 FROM relay.dead_letter", 'SELECT relay."inbox#take"(\'main\', 1)',
-                'SELECT relay."inbox#hold"(1, 1::smallint, 0, 0, 0::smallint)', "SELECT relay.note_due(1, 1::smallint, now())",
+                'SELECT relay."inbox#hold"(1, 1::smallint, 0, 0, 0::smallint)', "SELECT relay.note_due(1, 1::smallint, now(), 0)",
                 "SELECT relay.make_source(NULL, NULL, NULL, NULL, NULL)", "SELECT relay.drop_inbox('main')",
                 "SELECT relay.create_inbox('x')", "INSERT INTO relay.inbox (key) VALUES (1)"):
         assert "permission denied" in migrated.refused(sql, user="app_login"), sql
