@@ -82,7 +82,7 @@ struct receiver {
     int64_t counted_ms;    /* monotonic: the last look at what waits */
     int64_t looked_ms;     /* monotonic: the last receiver_look, or the start of reading */
     uint64_t stored_before;
-    struct error error; /* of the last failed action */
+    struct error error;              /* of the last failed action */
     char kafka_code[ERROR_CODE_MAX]; /* what stands in Kafka's way, as last shown; "": nothing */
     struct log_said said, kafka_said, missing_said;
     /* `run --once`: where the subscribed partitions ended when it was asked; another thread asks. */
