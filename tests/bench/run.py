@@ -5,7 +5,7 @@
     tests/bench/run.py drain latency         only these
     tests/bench/run.py --quick --rounds 1    to see that they run; the figures then mean little
 
-Scenarios: drain latency producers idle polls cleanup takeover; and, only when named, indexes and taking.
+Scenarios: drain latency producers idle polls cleanup takeover; and, only when named, indexes, taking and storing.
 Each figure is measured in turn with its baseline, and the ratio of such pairs is what counts: machines are shared and
 noisy. Prints a table with the targets, and one JSON object as the last line. Read docs/bench.md.
 """
@@ -25,15 +25,17 @@ from bench import machine, place as places  # noqa: E402
 from bench.report import Report, say  # noqa: E402
 
 DEFAULT = ("drain", "latency", "producers", "idle", "polls", "cleanup", "takeover")
-SCENARIOS = (*DEFAULT, "indexes", "taking")
+SCENARIOS = (*DEFAULT, "indexes", "taking", "storing")
 
 
 def arguments():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scenarios", nargs="*", metavar="scenario", help="default: all but indexes and taking")
+    parser.add_argument("scenarios", nargs="*", metavar="scenario", help="default: all but indexes, taking and storing")
     parser.add_argument("--rounds", type=int, default=3, help="pairs of each measure (default 3)")
     parser.add_argument("--quick", action="store_true", help="fewer rows, shorter measures")
+    parser.add_argument("--stored-ids", type=int, metavar="COUNT", help="storing: ids in the inbox that is not empty "
+                                                                        "(default 10,000,000)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the JSON object there too")
     options = parser.parse_args()
     unknown = [name for name in options.scenarios if name not in SCENARIOS]
