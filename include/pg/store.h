@@ -110,6 +110,7 @@ MUST_CHECK enum error_class store_clean(struct session *session, const struct st
 /* What a storing transaction stands on. */
 struct store_ground {
     int32_t slot, generation; /* of the rings, locked [I4] */
+    int64_t generation_since_us;
     bool paused;
 };
 
@@ -134,10 +135,18 @@ struct store_id {
     struct uuid stored_hash; /* out: where it is not new, of the payload that came first */
 };
 
-/* [I3] */
-MUST_CHECK enum error_class store_ids(struct session *session, const struct store_writer *writer,
+#define STORE_IDS_MET "IDS_MET"
+
+/*
+ * [I3] RETRY, STORE_IDS_MET: one of the ids turned out to be known only when it was stored. The transaction has failed;
+ * the same batch can be stored at once, and then its ids are looked for before.
+ */
+MUST_CHECK enum error_class store_ids(struct session *session, struct store_writer *writer,
                                       const struct store_ground *ground, struct store_id *ids, size_t count,
                                       struct error *error);
+
+/* To be called for each new session: what is remembered of the ids may not hold for the server it leads to. */
+void store_ids_forget(struct store_writer *writer);
 
 struct store_text {
     const char *bytes; /* NULL: SQL's NULL */

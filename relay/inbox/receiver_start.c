@@ -35,6 +35,8 @@ static enum error_class open_session(struct receiver *receiver, struct error *er
                                             .stop = &receiver->session_stop};
     if (receiver->session)
         return ERROR_NONE;
+    if (receiver->writer)
+        store_ids_forget(receiver->writer);
     return session_open(&options, &receiver->session, error);
 }
 

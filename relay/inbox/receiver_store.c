@@ -117,6 +117,8 @@ enum error_class receiver_fetch(struct receiver *receiver, enum subscriber_event
 
 /* ---- storing ---- */
 
+enum { IDS_MET_MAX = 3 }; /* times that a batch is stored anew at once, because an id turned out to be known */
+
 /* What a transaction stores: intakes [first, first + count). */
 struct span {
     struct intake *intakes;
@@ -319,6 +321,8 @@ static enum error_class store_or_halve(struct receiver *receiver, struct span sp
 {
     struct error *error = &receiver->error;
     enum error_class class = store_span(receiver, &span, paused, error);
+    for (int again = 0; again < IDS_MET_MAX && class == ERROR_RETRY && strcmp(error->code, STORE_IDS_MET) == 0; again++)
+        class = store_span(receiver, &span, paused, error);
 #ifdef BOXRELAY_FAULTS
     if (class == ERROR_FENCED && fault_planted("zombie_write_after_revoke"))
         class = store_as_zombie(receiver, &span, paused, error);

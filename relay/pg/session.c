@@ -261,6 +261,26 @@ enum error_class session_exec_prepared(struct session *session, const char *sql,
     return collect(session, result, error);
 }
 
+enum error_class session_exec_binary(struct session *session, const char *sql, int parameter_count,
+                                     const struct session_bytes *parameters, PGresult **result, struct error *error)
+{
+    const char *values[SESSION_PARAMETERS_MAX];
+    int sizes[SESSION_PARAMETERS_MAX], formats[SESSION_PARAMETERS_MAX];
+    char name[16];
+    assert(parameter_count <= SESSION_PARAMETERS_MAX);
+    *result = NULL;
+    for (int i = 0; i < parameter_count; i++) {
+        values[i] = parameters[i].bytes;
+        sizes[i] = parameters[i].size;
+        formats[i] = 1;
+    }
+    if (prepare(session, sql, name, error))
+        return error->class;
+    if (!PQsendQueryPrepared(session->connection, name, parameter_count, values, sizes, formats, 1))
+        return fail_connection(session, error);
+    return collect(session, result, error);
+}
+
 enum error_class session_stream(struct session *session, const char *sql, int parameter_count,
                                 const char *const *parameters, struct error *error)
 {

@@ -24,6 +24,17 @@ MUST_CHECK enum error_class session_exec_prepared(struct session *session, const
                                                   const char *const *parameters, PGresult **result,
                                                   struct error *error);
 
+/* A value in binary form. */
+struct session_bytes {
+    const char *bytes;
+    int size;
+};
+
+/* The same with all parameters and the result in binary form. */
+MUST_CHECK enum error_class session_exec_binary(struct session *session, const char *sql, int parameter_count,
+                                                const struct session_bytes *parameters, PGresult **result,
+                                                struct error *error);
+
 /* The same in two halves; in between nothing else may be asked of the session. */
 MUST_CHECK enum error_class session_send_prepared(struct session *session, const char *sql, int parameter_count,
                                                   const char *const *parameters, struct error *error);

@@ -18,12 +18,14 @@ enum error_class store_writer_new(const char *relation, struct store_writer **ou
     struct store_writer *writer = *out = calloc(1, sizeof *writer);
     if (writer) {
         writer->ids = sql_for_relation(sql_inbox_ids, "inbox", relation);
+        writer->generations = sql_for_relation(sql_inbox_generations, "inbox", relation);
         writer->known = sql_for_relation(sql_inbox_known, "inbox", relation);
         writer->copy = sql_for_relation(sql_inbox_copy, "inbox", relation);
         writer->waiting = sql_for_relation(sql_inbox_waiting, "inbox", relation);
         writer->buffer = calloc(1, sizeof *writer->buffer);
     }
-    if (writer && writer->ids && writer->known && writer->copy && writer->waiting && writer->buffer)
+    if (writer && writer->ids && writer->known && writer->generations && writer->copy && writer->waiting &&
+        writer->buffer)
         return ERROR_NONE;
     store_writer_free(out);
     return error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for the statements of %s", relation);
@@ -37,6 +39,7 @@ void store_writer_free(struct store_writer **writer)
         return;
     free(gone->ids);
     free(gone->known);
+    free(gone->generations);
     free(gone->copy);
     free(gone->waiting);
     if (gone->buffer)
@@ -252,6 +255,7 @@ enum error_class store_begin(struct session *session, const struct store_inbox *
         ground->slot = (int32_t)number_at(result, 0);
         ground->generation = (int32_t)number_at(result, 1);
         ground->paused = is_true(result, 2);
+        ground->generation_since_us = number_at(result, 3);
     }
     PQclear(result);
     if (found)

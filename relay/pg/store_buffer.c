@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIELDS = 14 };
+enum { FIELDS = 14, ID_FIELDS = 3 };
 
 #define POSTGRES_EPOCH_MS 946684800000LL /* 2000-01-01 in unix ms */
 
@@ -102,6 +102,20 @@ void store_buffer_row(struct store_buffer *buffer, const struct store_ground *gr
     field_text(buffer, &row->headers_bytes);
     field_text(buffer, &row->payload);
     field_text(buffer, &row->payload_bytes);
+}
+
+static void field_uuid(struct store_buffer *buffer, const struct uuid *uuid)
+{
+    put_32(buffer, sizeof uuid->bytes);
+    put(buffer, uuid->bytes, sizeof uuid->bytes);
+}
+
+void store_buffer_id(struct store_buffer *buffer, const struct store_ground *ground, const struct store_id *id)
+{
+    put_16(buffer, ID_FIELDS);
+    field_16(buffer, ground->generation);
+    field_uuid(buffer, &id->id);
+    field_uuid(buffer, &id->payload_hash);
 }
 
 void store_buffer_end(struct store_buffer *buffer) { put_16(buffer, -1); }

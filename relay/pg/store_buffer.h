@@ -20,6 +20,8 @@ struct store_buffer {
 void store_buffer_begin(struct store_buffer *buffer);
 /* The columns as inbox_copy.sql names them. */
 void store_buffer_row(struct store_buffer *buffer, const struct store_ground *ground, const struct store_row *row);
+/* The columns as inbox_ids.sql names them. */
+void store_buffer_id(struct store_buffer *buffer, const struct store_ground *ground, const struct store_id *id);
 void store_buffer_end(struct store_buffer *buffer);
 bool store_buffer_is_large(const struct store_buffer *buffer);
 void store_buffer_free(struct store_buffer *buffer);

@@ -1,4 +1,12 @@
-/* Idempotency ids [I3]; a part of pg/store.h. */
+/*
+ * Idempotency ids [I3]; a part of pg/store.h.
+ *
+ * Ids are looked for first, in the open generation and in the closed ones that hold any, and those that are new are
+ * copied. Both are cheaper than an INSERT with ON CONFLICT, which looks for each row too and then inserts it alone.
+ * While no batch brings a known id, the look into the open generation is left out: its unique index finds them too,
+ * but only by failing the transaction, which then is done again with the look.
+ */
+#include <endian.h>
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,56 +16,28 @@
 #include "statements.h"
 #include "store_internal.h"
 
-/* A row of the answer. */
-struct found_id {
-    struct uuid id, hash;
-    bool used; /* by the first of the batch that has the id */
-};
+enum { OID_UUID = 2950 }; /* PostgreSQL's pg_type.dat */
 
-static int by_id(const void *a, const void *b) { return memcmp(a, b, sizeof(struct uuid)); }
-
-/* Ids of a result by their order; its second column is a hash where there is one. NULL: no memory, or no ids. */
-static struct found_id *sorted(const PGresult *result, size_t *count)
+/* By id; of equal ones the first of the batch first. */
+static int by_id(const void *a, const void *b)
 {
-    *count = (size_t)PQntuples(result);
-    struct found_id *found = calloc(*count + 1, sizeof *found);
-    for (size_t i = 0; found && i < *count; i++) {
-        bool good = uuid_parse(PQgetvalue(result, (int)i, 0), (size_t)PQgetlength(result, (int)i, 0), &found[i].id);
-        if (good && PQnfields(result) > 1)
-            good = uuid_parse(PQgetvalue(result, (int)i, 1), (size_t)PQgetlength(result, (int)i, 1), &found[i].hash);
-        if (!good) {
-            free(found);
-            return NULL;
-        }
-    }
-    if (found)
-        qsort(found, *count, sizeof *found, by_id);
-    return found;
+    const struct store_id *left = *(struct store_id *const *)a, *right = *(struct store_id *const *)b;
+    int order = memcmp(&left->id, &right->id, sizeof left->id);
+    return order ? order : (left > right) - (left < right);
 }
 
-static struct found_id *look(struct found_id *found, size_t count, const struct uuid *id)
+/* The ids by their order, the first of each as new for now. The caller frees; NULL: no memory. */
+static struct store_id **sorted(struct store_id *ids, size_t count)
 {
-    return bsearch(id, found, count, sizeof *found, by_id);
-}
-
-/* An array of uuids in PostgreSQL's text form, of those ids that `wanted` takes. The caller frees. */
-static char *uuid_array(const struct store_id *ids, size_t count, bool hashes, bool only_known)
-{
-    char *array = malloc(count * UUID_TEXT_SIZE + 3), *at = array;
-    if (!array)
-        abort();
-    *at++ = '{';
-    for (size_t i = 0; i < count; i++) {
-        if (only_known && ids[i].is_new)
-            continue;
-        uuid_format(hashes ? &ids[i].payload_hash : &ids[i].id, at);
-        at += UUID_TEXT_SIZE - 1;
-        *at++ = ',';
-    }
-    at -= at[-1] == ',';
-    *at++ = '}';
-    *at = '\0';
-    return array;
+    struct store_id **order = malloc(count * sizeof(struct store_id *));
+    for (size_t i = 0; order && i < count; i++)
+        order[i] = &ids[i];
+    if (!order)
+        return NULL;
+    qsort(order, count, sizeof(struct store_id *), by_id);
+    for (size_t i = 0; i < count; i++)
+        order[i]->is_new = i == 0 || !uuid_equal(&order[i]->id, &order[i - 1]->id);
+    return order;
 }
 
 static enum error_class fail(struct error *error)
@@ -65,80 +45,178 @@ static enum error_class fail(struct error *error)
     return error_set(error, ERROR_RETRY, "NO_IDS", "no memory for the ids of a batch, or they cannot be read");
 }
 
-/* The first of each id that the server took is new. */
-static enum error_class mark_new(const PGresult *result, struct store_id *ids, size_t count, struct error *error)
+/* ---- what is known ---- */
+
+static void put_32(char **at, uint32_t value)
 {
-    size_t taken;
-    struct found_id *found = sorted(result, &taken);
-    if (!found)
-        return fail(error);
+    const uint32_t wire = htobe32(value);
+    memcpy(*at, &wire, sizeof wire);
+    *at += sizeof wire;
+}
+
+/*
+ * An array of those ids that are new so far, in PostgreSQL's binary form: int32 dimensions, flags, type; int32 count
+ * and first index; then for each int32 size and its bytes. The caller frees; NULL: there are none.
+ */
+static char *uuid_array(struct store_id *const *order, size_t count, size_t *size)
+{
+    enum { HEAD = 20, EACH = 4 + sizeof(struct uuid) };
+    char *array = malloc(HEAD + count * EACH), *at = array;
+    size_t wanted = 0;
+    if (!array)
+        abort();
+    put_32(&at, 1);
+    put_32(&at, 0);
+    put_32(&at, OID_UUID);
+    char *count_at = at;
+    put_32(&at, 0);
+    put_32(&at, 1);
     for (size_t i = 0; i < count; i++) {
-        struct found_id *one = look(found, taken, &ids[i].id);
-        ids[i].is_new = one && !one->used;
-        if (one)
-            one->used = true;
+        if (!order[i]->is_new)
+            continue;
+        put_32(&at, sizeof(struct uuid));
+        memcpy(at, &order[i]->id, sizeof(struct uuid));
+        at += sizeof(struct uuid);
+        wanted++;
     }
-    free(found);
+    put_32(&count_at, (uint32_t)wanted);
+    *size = (size_t)(at - array);
+    if (wanted > 0)
+        return array;
+    free(array);
+    return NULL;
+}
+
+/* The first of that id in the batch. */
+static struct store_id *look(struct store_id *const *order, size_t count, const struct uuid *id)
+{
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (memcmp(&order[middle]->id, id, sizeof *id) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < count && uuid_equal(&order[low]->id, id) ? order[low] : NULL;
+}
+
+static enum error_class take_known(const PGresult *result, struct store_id *const *order, size_t count,
+                                   struct error *error)
+{
+    for (int i = 0; i < PQntuples(result); i++) {
+        struct uuid id;
+        if (PQgetlength(result, i, 0) != sizeof id || PQgetlength(result, i, 1) != sizeof id)
+            return fail(error);
+        memcpy(&id, PQgetvalue(result, i, 0), sizeof id);
+        struct store_id *one = look(order, count, &id);
+        if (!one)
+            return fail(error);
+        one->is_new = false;
+        memcpy(&one->stored_hash, PQgetvalue(result, i, 1), sizeof id);
+    }
     return ERROR_NONE;
 }
 
-static enum error_class insert(struct session *session, const struct store_writer *writer,
-                               const struct store_ground *ground, struct store_id *ids, size_t count, size_t *inserted,
-                               struct error *error)
+static enum error_class find_in(struct session *session, const struct store_writer *writer, int32_t generation,
+                                struct store_id *const *order, size_t count, struct error *error)
 {
-    char generation[8], *id = uuid_array(ids, count, false, false), *hash = uuid_array(ids, count, true, false);
+    const uint16_t number = htobe16((uint16_t)generation);
     PGresult *result;
-    snprintf(generation, sizeof generation, "%d", (int)ground->generation);
-    const char *parameters[] = {generation, id, hash};
-    enum error_class class = session_exec_prepared(session, writer->ids, 3, parameters, &result, error);
-    free(id);
-    free(hash);
+    size_t size;
+    char *wanted = uuid_array(order, count, &size);
+    if (!wanted)
+        return ERROR_NONE;
+    const struct session_bytes parameters[] = {{(const char *)&number, sizeof number}, {wanted, (int)size}};
+    enum error_class class = session_exec_binary(session, writer->known, 2, parameters, &result, error);
+    free(wanted);
     if (class)
         return class;
-    *inserted = (size_t)PQntuples(result);
-    class = mark_new(result, ids, count, error);
+    class = take_known(result, order, count, error);
     PQclear(result);
     return class;
 }
 
-static enum error_class take_stored(const PGresult *result, struct store_id *ids, size_t count, struct error *error)
+/* Asked once for each turn of the ring, by a statement that began after the ring was locked: a generation is closed
+ * only when all batches that wrote to it have ended. */
+static enum error_class learn_closed(struct session *session, struct store_writer *writer,
+                                     const struct store_ground *ground, struct error *error)
 {
-    size_t known;
-    struct found_id *found = sorted(result, &known);
-    if (!found)
-        return fail(error);
-    enum error_class class = ERROR_NONE;
-    for (size_t i = 0; i < count && !class; i++) {
-        if (ids[i].is_new)
-            continue;
-        const struct found_id *one = look(found, known, &ids[i].id);
-        if (one)
-            ids[i].stored_hash = one->hash;
-        else /* its generation was emptied between the two statements */
-            class = error_set(error, ERROR_RETRY, "IDS_TURNED", "an id was forgotten just now");
-    }
-    free(found);
-    return class;
+    char generation[8];
+    const char *parameters[] = {generation};
+    PGresult *result;
+    if (writer->closed_known && writer->ground.generation == ground->generation &&
+        writer->ground.generation_since_us == ground->generation_since_us)
+        return ERROR_NONE;
+    snprintf(generation, sizeof generation, "%d", (int)ground->generation);
+    if (session_exec_prepared(session, writer->generations, 1, parameters, &result, error))
+        return error->class;
+    writer->closed_count = 0;
+    for (int i = 0; i < PQntuples(result) && writer->closed_count < STORE_GENERATIONS; i++)
+        writer->closed[writer->closed_count++] = atoi(PQgetvalue(result, i, 0));
+    PQclear(result);
+    writer->ground = *ground;
+    writer->closed_known = true;
+    return ERROR_NONE;
 }
 
-enum error_class store_ids(struct session *session, const struct store_writer *writer,
-                           const struct store_ground *ground, struct store_id *ids, size_t count, struct error *error)
+/* ---- what is new ---- */
+
+static enum error_class copy_new(struct session *session, struct store_writer *writer,
+                                 const struct store_ground *ground, struct store_id *const *order, size_t count,
+                                 struct error *error)
 {
-    size_t inserted = 0;
-    PGresult *result;
+    struct store_buffer *buffer = writer->buffer;
+    if (session_copy_in(session, writer->ids, error))
+        return error->class;
+    store_buffer_begin(buffer);
+    for (size_t i = 0; i < count; i++)
+        if (order[i]->is_new)
+            store_buffer_id(buffer, ground, order[i]);
+    store_buffer_end(buffer);
+    if (session_copy_put(session, buffer->bytes, buffer->size, error) || !session_copy_end(session, error))
+        return error->class;
+    if (strcmp(error->code, "23505") != 0) /* unique_violation */
+        return error->class;
+    writer->quiet_batches = 0;
+    return error_set(error, ERROR_RETRY, STORE_IDS_MET, "an id is known, or was stored by another instance just now");
+}
+
+/* Of equal ids in a batch only the first can be new; the others are compared with it, or with what was stored. */
+static size_t judge_equal(struct store_id *const *order, size_t count)
+{
+    size_t fresh = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct store_id *before = i ? order[i - 1] : NULL;
+        if (before && uuid_equal(&order[i]->id, &before->id))
+            order[i]->stored_hash = before->is_new ? before->payload_hash : before->stored_hash;
+        fresh += order[i]->is_new;
+    }
+    return fresh;
+}
+
+static int quieter(int batches) { return batches < STORE_QUIET_BATCHES ? batches + 1 : batches; }
+
+enum error_class store_ids(struct session *session, struct store_writer *writer, const struct store_ground *ground,
+                           struct store_id *ids, size_t count, struct error *error)
+{
     if (count == 0)
         return ERROR_NONE;
-    if (insert(session, writer, ground, ids, count, &inserted, error))
-        return error->class;
-    if (inserted == count)
-        return ERROR_NONE;
-    char *known = uuid_array(ids, count, false, true);
-    const char *parameters[] = {known};
-    enum error_class class = session_exec_prepared(session, writer->known, 1, parameters, &result, error);
-    free(known);
-    if (class)
-        return class;
-    class = take_stored(result, ids, count, error);
-    PQclear(result);
+    struct store_id **order = sorted(ids, count);
+    if (!order)
+        return fail(error);
+    enum error_class class = learn_closed(session, writer, ground, error);
+    if (!class && writer->quiet_batches < STORE_QUIET_BATCHES)
+        class = find_in(session, writer, ground->generation, order, count, error);
+    for (size_t i = 0; i < writer->closed_count && !class; i++)
+        class = find_in(session, writer, writer->closed[i], order, count, error);
+    size_t fresh = class ? 0 : judge_equal(order, count);
+    if (!class && fresh > 0)
+        class = copy_new(session, writer, ground, order, count, error);
+    if (!class)
+        writer->quiet_batches = fresh == count ? quieter(writer->quiet_batches) : 0;
+    free(order);
     return class;
 }
+
+void store_ids_forget(struct store_writer *writer) { writer->closed_known = false; }

@@ -4,9 +4,20 @@
 
 #include "store_buffer.h"
 
+enum {
+    STORE_GENERATIONS = 8,   /* of ids: the ring's */
+    STORE_QUIET_BATCHES = 16 /* without a known id, before ids are stored without looking for them first */
+};
+
 struct store_writer {
-    char *ids, *known, *copy, *waiting; /* statements */
+    char *ids, *known, *generations, *copy, *waiting; /* statements */
     struct store_buffer *buffer;
+    /* Closed generations that hold ids, as they were when `ground` was new: valid as long as the ring stands so. */
+    struct store_ground ground;
+    int32_t closed[STORE_GENERATIONS];
+    size_t closed_count;
+    bool closed_known;
+    int quiet_batches; /* in a row without a known id */
 };
 
 #endif

@@ -1,2 +1,2 @@
--- [I3] In a statement of its own: it sees what a concurrent insert has committed meanwhile.
-SELECT id, payload_hash FROM relay."inbox#id" WHERE id = ANY ($1::uuid[])
+-- [I3] Which of these ids one generation has. It sees what was committed until now, the ring being locked.
+SELECT id, payload_hash FROM relay."inbox#id" WHERE generation = $1::smallint AND id = ANY ($2::uuid[])
