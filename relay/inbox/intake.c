@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* EVP looks the algorithm up and allocates for each hash, which costs more than hashing a message. */
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/sha.h>
 
 #include "base/fault.h"
@@ -27,9 +29,13 @@ void intake_set_aside(struct intake *intake, const char *class, const char *form
 static struct uuid hash(const void *bytes, size_t size)
 {
     unsigned char digest[SHA256_DIGEST_LENGTH] = {0};
+    SHA256_CTX context;
     struct uuid out;
-    if (bytes)
-        SHA256(bytes, size, digest);
+    if (bytes) {
+        SHA256_Init(&context);
+        SHA256_Update(&context, bytes, size);
+        SHA256_Final(digest, &context);
+    }
     memcpy(out.bytes, digest, sizeof out.bytes);
     return out;
 }
@@ -45,15 +51,23 @@ struct store_witness intake_witness(const struct message *message)
 
 /* ---- the id ---- */
 
-/* "ce_source+ce_id" names two headers, whose values are joined by a space: a URI has none. */
-static bool id_by(const struct header_list *headers, const char *names, char out[INTAKE_ID_MAX + 1], size_t *size)
+/* "ce_source+ce_id" names two headers, whose values are joined by a space in `out`: a URI has none. *id is there, or
+ * the one header's value. */
+static bool id_by(const struct header_list *headers, const char *names, char out[INTAKE_ID_MAX + 1], const char **id,
+                  size_t *size)
 {
     size_t length = 0;
+    *id = out;
     for (const char *at = names; *at;) {
         size_t span = strcspn(at, "+");
         const struct header *found = header_find(headers, at, span);
         if (!found || !found->value || found->size == 0)
             return false;
+        if (at == names && at[span] == '\0') {
+            *id = found->value;
+            *size = found->size;
+            return true;
+        }
         if (length + found->size + 1 > INTAKE_ID_MAX) {
             *size = INTAKE_ID_MAX + 1;
             return true;
@@ -72,16 +86,14 @@ static bool id_by(const struct header_list *headers, const char *names, char out
 static struct uuid id_key(const char *id, size_t size)
 {
     struct uuid out;
-    char canonical[UUID_TEXT_SIZE];
-    if (size == UUID_TEXT_SIZE - 1 && uuid_parse(id, size, &out)) {
-        uuid_format(&out, canonical);
-        if (memcmp(canonical, id, size) == 0)
-            return out;
-    }
-    return hash(id, size);
+    bool canonical = uuid_parse(id, size, &out);
+    for (size_t i = 0; canonical && i < size; i++)
+        canonical = id[i] < 'A' || id[i] > 'F';
+    return canonical ? out : hash(id, size);
 }
 
-static void take_id(struct intake *intake, const char *id, size_t size)
+/* `copy`: it does not live as long as the message. */
+static void take_id(struct intake *intake, const char *id, size_t size, bool copy)
 {
     if (size > INTAKE_ID_MAX) {
         intake_set_aside(intake, "POISON", "the id is longer than %d bytes", INTAKE_ID_MAX);
@@ -91,10 +103,10 @@ static void take_id(struct intake *intake, const char *id, size_t size)
         intake_set_aside(intake, "POISON", "the id is not UTF-8 text");
         return;
     }
-    intake->id_text = strndup(id, size);
-    if (!intake->id_text)
+    intake->id_text = copy ? strndup(id, size) : NULL;
+    if (copy && !intake->id_text)
         abort();
-    intake->row.id = (struct store_text){intake->id_text, size};
+    intake->row.id = (struct store_text){copy ? intake->id_text : id, size};
     intake->id.id = id_key(id, size);
     if (fault_planted("dedup_per_partition"))
         intake->id.id.bytes[0] ^= (uint8_t)intake->message->partition;
@@ -103,11 +115,12 @@ static void take_id(struct intake *intake, const char *id, size_t size)
 static void find_id(struct intake *intake, const struct header_list *headers,
                     const struct inbox_stream_options *options)
 {
-    char id[INTAKE_ID_MAX + 1];
+    char made[INTAKE_ID_MAX + 1];
+    const char *id;
     size_t size;
     for (size_t i = 0; i < options->id_header_count; i++)
-        if (id_by(headers, options->id_headers[i], id, &size)) {
-            take_id(intake, id, size);
+        if (id_by(headers, options->id_headers[i], made, &id, &size)) {
+            take_id(intake, id, size, id == made);
             return;
         }
     if (options->on_missing_id == INBOX_MISSING_ID_DEAD_LETTER) {
@@ -115,9 +128,9 @@ static void find_id(struct intake *intake, const struct header_list *headers,
         return;
     }
     const struct message *message = intake->message;
-    size =
-        (size_t)snprintf(id, sizeof id, "%s/%" PRId32 "/%" PRId64, message->topic, message->partition, message->offset);
-    take_id(intake, id, size);
+    size = (size_t)snprintf(made, sizeof made, "%s/%" PRId32 "/%" PRId64, message->topic, message->partition,
+                            message->offset);
+    take_id(intake, made, size, true);
 }
 
 /* ---- key, value, headers ---- */

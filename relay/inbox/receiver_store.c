@@ -321,8 +321,11 @@ static enum error_class store_or_halve(struct receiver *receiver, struct span sp
 {
     struct error *error = &receiver->error;
     enum error_class class = store_span(receiver, &span, paused, error);
-    for (int again = 0; again < IDS_MET_MAX && class == ERROR_RETRY && strcmp(error->code, STORE_IDS_MET) == 0; again++)
+    for (int again = 0; again < IDS_MET_MAX && class == ERROR_RETRY && strcmp(error->code, STORE_IDS_MET) == 0;
+         again++) {
+        receiver_view_failed_transaction(&receiver->view);
         class = store_span(receiver, &span, paused, error);
+    }
 #ifdef BOXRELAY_FAULTS
     if (class == ERROR_FENCED && fault_planted("zombie_write_after_revoke"))
         class = store_as_zombie(receiver, &span, paused, error);

@@ -174,10 +174,11 @@ static enum error_class copy_new(struct session *session, struct store_writer *w
         if (order[i]->is_new)
             store_buffer_id(buffer, ground, order[i]);
     store_buffer_end(buffer);
-    if (session_copy_put(session, buffer->bytes, buffer->size, error) || !session_copy_end(session, error))
-        return error->class;
-    if (strcmp(error->code, "23505") != 0) /* unique_violation */
-        return error->class;
+    enum error_class class = session_copy_put(session, buffer->bytes, buffer->size, error);
+    if (!class)
+        class = session_copy_end(session, error);
+    if (!class || strcmp(error->code, "23505") != 0) /* unique_violation */
+        return class;
     writer->quiet_batches = 0;
     return error_set(error, ERROR_RETRY, STORE_IDS_MET, "an id is known, or was stored by another instance just now");
 }

@@ -111,6 +111,27 @@ def test_each_id_once(reader, database, topic, kafka):
     assert sorted(ids(database)) == ["other", "same"]
 
 
+def test_a_known_id_after_many_new_ones(reader, database, topic, sender):
+    """While nothing known comes, ids are stored without looking into the open generation. A known one is found all the
+    same, by its unique index, and one of a closed generation is looked for always."""
+    name = topic(1)
+    with reader([name], batch_rows_max=1).start() as relay:
+        def send_and_wait(offset, *messages):
+            for one, value in messages:
+                send(sender, name, [one], "k", value)
+            wait_until(lambda: database.query("SELECT next FROM relay.source_offset") == [(offset,)], f"offset {offset}")
+        send_and_wait(30, *((f"n{i}", "1") for i in range(30)))
+        send_and_wait(33, ("n3", "1"), ("n4", "2"), ("n30", "1"))
+        assert relay.metric("boxrelay_transactions_total", result="failed") == 1
+        send_and_wait(60, *((f"n{i}", "1") for i in range(31, 58)))
+        database.query("UPDATE relay.ring SET generation = 1, generation_since = clock_timestamp()")
+        send_and_wait(63, ("n5", "1"), ("n6", "2"), ("n58", "1"))
+        assert relay.metric("boxrelay_inbox_duplicates_total") == 2
+    assert ids(database) == [f"n{i}" for i in range(59)]
+    assert dead(database) == [("CONFLICT", 31), ("CONFLICT", 61)]
+    assert database.query('SELECT generation, count(*) FROM relay."inbox#id" GROUP BY 1 ORDER BY 1') == [(0, 58), (1, 1)]
+
+
 BAD = [
     ("not json", '{"a": ', {"id": "b1"}, "POISON"),
     ("a NUL", b'"a\x00b"', {"id": "b2"}, "POISON"),
