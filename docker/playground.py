@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The show of docker/playground.sh: servers, migrations, the relay, one transaction out, status, traffic.
+"""The show of docker/playground.sh: servers, migrations, the relay, one message out and one in, status, traffic.
 
 Everything it starts is known to the keeper of tests/servers, which ends it by pid however this process ends.
 """
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,16 +32,22 @@ from servers.process import Child, Timeout, wait_until  # noqa: E402
 
 BOXRELAY = REPO / "build" / "release" / "boxrelay"
 TOPIC = "orders.event.order-placed.v1"
+PAYMENTS = "payments.event.payment-received.v1"
 PATIENCE_S = 60
 # The relay must not take options from whatever the caller has set.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("BOXRELAY_")}
 
-ORDERS = "CREATE TABLE orders (id text PRIMARY KEY, customer text NOT NULL, total numeric NOT NULL)"
-INSERT = "INSERT INTO orders VALUES ('{id}', '{customer}', {total});"
+ORDERS = "CREATE TABLE orders (id text PRIMARY KEY, customer text NOT NULL, total numeric NOT NULL, " \
+         "paid boolean NOT NULL DEFAULT false)"
+INSERT = "INSERT INTO orders (id, customer, total) VALUES ('{id}', '{customer}', {total});"
 PUBLISH = """SELECT relay.publish('{topic}', '{id}',
            '{payload}'::json,
            type => 'OrderPlaced',
            headers => '{headers}');"""
+
+TAKE = "SELECT seq, id, key, payload FROM relay.take('main');"
+PAY = "UPDATE orders SET paid = true WHERE id = '{id}';"
+DONE = "SELECT relay.done('main', {seq});"
 
 
 class Failed(Exception):
@@ -110,13 +117,15 @@ class Playground:
                 started.result()
         self.postgres.create_database("orders")
         self.kafka.create_topic(TOPIC, 3)
+        self.kafka.create_topic(PAYMENTS, 3)
         done(f"PostgreSQL {self.postgres.version} on 127.0.0.1:{self.postgres.port}, "
              f"Kafka {self.kafka.version} on {self.kafka.bootstrap}", begun)
 
     def configure(self):
         """The configuration; another port for health and metrics if the usual one is taken."""
         options = {"name": "orders", "postgres": self.postgres.dsn("orders"),
-                   "kafka": {"bootstrap.servers": self.kafka.bootstrap}}
+                   "kafka": {"bootstrap.servers": self.kafka.bootstrap},
+                   "inbox": {"main": {"topics": [PAYMENTS]}}}
         self.http = "127.0.0.1:8090"
         if not port_is_free(8090):
             self.http = f"127.0.0.1:{free_ports(1)[0]}"
@@ -239,6 +248,53 @@ class Playground:
             raise Failed("the record is not in the partition where Java's producer puts this key", "please report it")
         say("\n    Once, after two transactions of which one committed; key, value and headers are the row's.")
 
+    def show_in(self):
+        """A message that its producer sends twice: the record, the row, and the business transaction that takes it."""
+        payload = json.dumps({"payment": "payment-1", "order": "order-1"})
+        headers = {"id": str(uuid.uuid4()), "type": "PaymentReceived"}
+        with judge.Sender(self.kafka) as sender:
+            for _ in range(2):
+                sender.send(PAYMENTS, "order-1", payload, headers)
+            sender.flush()
+        head("One message coming in, sent twice by its producer: the record on Kafka")
+        for name, value in {"topic": PAYMENTS, "key": "order-1", "value": payload, "headers": "", **{
+                f"  {name}": value for name, value in headers.items()}}.items():
+            say(f"    {name:<13} {value}".rstrip())
+        self.seen("both records to be looked at", lambda: (
+            self.count("boxrelay_inbox_stored_total"), self.count("boxrelay_inbox_duplicates_total")) == (1, 1))
+        self.show_take(headers["id"], payload)
+
+    def show_take(self, event, payload):
+        """Takes it in one transaction with the business' own write; then nothing is left to take."""
+        connection = self.postgres.connect("orders", application_name="orders-service")
+        with connection, connection.cursor() as cursor:
+            cursor.execute(TAKE)
+            taken = cursor.fetchall()
+            if [row[1:] for row in taken] != [(event, "order-1", payload)]:
+                raise Failed(f"relay.take returned {len(taken)} messages, not the one that was sent", "please report it")
+            statements = PAY.format(id="order-1"), DONE.format(seq=taken[0][0])
+            for statement in statements:
+                cursor.execute(statement)
+        head("The business transaction that takes it")
+        indented("\n".join(("BEGIN;", TAKE)))
+        for name, value in zip(("seq", "id", "key", "payload"), taken[0]):
+            say(f"      {name:<11} {value}")
+        indented("\n".join((*statements, "COMMIT;")))
+        with connection, connection.cursor() as cursor:
+            cursor.execute(TAKE)
+            left = cursor.fetchall()
+            cursor.execute("SELECT paid FROM orders WHERE id = 'order-1'")
+            paid = cursor.fetchone()[0]
+        connection.close()
+        if left or not paid:
+            raise Failed(f"{len(left)} messages are left, and the order is {'' if paid else 'not '}paid", "please report it")
+        say("\n    Once, after two records with one id: the second was counted as a duplicate, and nothing is left to take.")
+
+    def count(self, metric):
+        """The sum of a metric of ours over its series."""
+        page = self.fetch("/metrics") or ""
+        return sum(int(float(line.rsplit(" ", 1)[1])) for line in page.splitlines() if line.startswith(metric + "{"))
+
     def show_status(self):
         """The screen, as soon as the relay has reported the row as published."""
         self.seen("the status to show nothing pending",
@@ -259,12 +315,6 @@ class Playground:
             say(f"    {command} {line} {rest}")
         say(f"    curl -s http://{self.http}/metrics")
 
-    def published(self):
-        """boxrelay_outbox_published_total of our topic."""
-        page = self.fetch("/metrics") or ""
-        return sum(int(float(line.rsplit(" ", 1)[1])) for line in page.splitlines()
-                   if line.startswith("boxrelay_outbox_published_total{"))
-
     def traffic(self):
         """About ten orders a second, and a line about them."""
         head("Sample traffic until Ctrl-C")
@@ -282,7 +332,7 @@ class Playground:
                              "read the end of its log below\n" + self.relay.log_tail(10))
             now = time.monotonic() - begun
             if now >= next_line:
-                line = f"    {written} orders written, {self.published()} published"
+                line = f"    {written} orders written, {self.count('boxrelay_outbox_published_total')} published"
                 print(f"\r{line}" if terminal else line, end="" if terminal else "\n", flush=True)
                 next_line = now + (1 if terminal else 10)
             time.sleep(0.1)
@@ -316,6 +366,7 @@ def play(playground, once):
     playground.migrate()
     playground.start_relay()
     playground.show_out()
+    playground.show_in()
     playground.show_status()
     if once:
         say("\nEvery step was seen to work.")

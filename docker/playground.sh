@@ -1,6 +1,6 @@
 #!/bin/bash
 # The first minutes with boxrelay: builds it, starts a throw-away PostgreSQL and a throw-away Kafka, shows one business
-# transaction on its way out, and keeps running with sample traffic until Ctrl-C. See --help.
+# transaction on its way out and one message on its way in, and keeps running with sample traffic until Ctrl-C. See --help.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -11,7 +11,7 @@ usage() {
 usage: docker/playground.sh [--once]
 
 Builds boxrelay, starts a PostgreSQL and a Kafka broker of its own on free ports of 127.0.0.1,
-and shows one business transaction going out. Then sample traffic until Ctrl-C.
+and shows one business transaction going out and one message coming in. Then sample traffic until Ctrl-C.
 
   --once   stop after the show; exit 0 only if every step was seen to work
 
