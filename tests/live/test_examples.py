@@ -1,100 +1,43 @@
 """docs/writing.md as its readers use it: each program runs as the page says, its rows are published, and Java's own
 consumer reads them; the page's SQL runs; the errors it names are PostgreSQL's."""
-import hashlib
 import json
-import os
 import re
-import shutil
 import subprocess
-import uuid
-from concurrent.futures import ThreadPoolExecutor
 
 import judge
-import page
 import psycopg2
 import pytest
-from live.relay import Relay
-from schema import GRANTS, Schema
-from servers.cache import build_once
-from servers.paths import cache_dir
+from examples import Service, own_folder, prepared, shell  # noqa: F401
+from page import ADMINISTRATOR, EXAMPLES, PAGES, SOURCES, TEXT_ONLY, WRITING
 
 TOPIC = "orders.events.v1"
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 SERVICE = "orders_service"
-SOURCES = (".py", ".js", ".java", ".go", ".sql", ".rb", ".cs", ".ts", ".prisma")
-TEXT_ONLY = ("csharp", "prisma")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-PROGRAMS = page.commands("run")
-ADMINISTRATOR = ("-- The service's own table", "-- by an administrator", "-- in a migration")
+PROGRAMS = WRITING.commands("run")
 
 
-# --- the page -------------------------------------------------------------------------------------
+# --- the pages ------------------------------------------------------------------------------------
 
-def test_the_page_quotes_every_example_as_it_is():
-    assert page.quote(page.PAGE.read_text()) == page.PAGE.read_text(), "run /usr/bin/python3 tests/live/page.py"
-    files = {path for pattern in ("*", "*/*") for path in page.EXAMPLES.glob(pattern) if path.suffix in SOURCES}
-    assert files == page.quoted_files()
+def test_the_pages_quote_every_example_as_it_is():
+    for page in PAGES:
+        assert page.with_files() == page.text(), "run /usr/bin/python3 tests/live/page.py"
+    files = {path for pattern in ("*", "*/*", "go/*/*") for path in EXAMPLES.glob(pattern) if path.suffix in SOURCES}
+    assert files == set.union(*(page.quoted_files() for page in PAGES))
 
 
-def test_every_program_is_run():
-    languages = {path.name for path in page.EXAMPLES.iterdir() if path.is_dir()}
-    assert {language for language, _ in PROGRAMS} == languages - set(TEXT_ONLY)
-    ran = " ".join(lines for _, lines in PROGRAMS) + " main.go"
-    programs = [path.name for path in page.quoted_files() if path.parent.name not in (*TEXT_ONLY, "examples")]
-    assert [name for name in programs if name not in ran] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path.name)
+def test_every_program_is_run(page):
+    programs = [path for path in page.quoted_files() if path.parent != EXAMPLES and path.parent.name not in TEXT_ONLY]
+    assert len(programs) > 5
+    ran = [(language, re.findall(r"[\w.]+", lines)) for language, lines in page.commands("run")]
+    for path in programs:
+        language, *folders = path.parent.relative_to(EXAMPLES).parts
+        name = folders[-1] if folders else "." if path.name == "main.go" else path.name
+        assert any(language == one and name in words for one, words in ran), path
 
 
 # --- the programs ---------------------------------------------------------------------------------
-
-def environment():
-    """Every client keeps what it downloads and compiles below the cache."""
-    cache = cache_dir()
-    return {**os.environ, "PIP_CACHE_DIR": str(cache / "pip"), "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            "PIP_NO_COMPILE": "1",
-            "npm_config_cache": str(cache / "npm"), "npm_config_update_notifier": "false",
-            "MAVEN_OPTS": f"-Dmaven.repo.local={cache / 'maven'}", "GOMODCACHE": str(cache / "go-modules"),
-            "GOCACHE": str(cache / "go-build"), "GOFLAGS": "-modcacherw -buildvcs=false", "CGO_ENABLED": "0",
-            "JAVA_TOOL_OPTIONS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"}
-
-
-def shell(lines, folder, env, timeout=500):
-    """Runs lines as a person would type them, up to the first that fails; what they print."""
-    done = subprocess.run(["bash", "-euc", lines], cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, timeout=timeout, check=False)
-    assert done.returncode == 0, f"{lines}\n{done.stdout}{done.stderr}"
-    return done.stdout
-
-
-def prepare(language):
-    """The folder with what a language's set-up makes: dependencies, made once."""
-    folder = page.EXAMPLES / language
-    lines = "".join(lines for _, lines in page.commands("set up", language))
-    files = [path for path in sorted(folder.iterdir()) if path.suffix not in SOURCES and path.is_file()]
-    digest = hashlib.sha256(b"\0".join([lines.encode(), *(path.read_bytes() for path in files)])).hexdigest()[:12]
-
-    def make(target):
-        for path in files:
-            shutil.copy(path, target)
-        shell(lines, target, environment())
-    made = build_once(f"examples-{language}-{digest}", make)
-    if language == "go":  # compiled while other programs run
-        shell("go build -o /dev/null .", folder, environment())
-    return made
-
-
-@pytest.fixture(scope="module")
-def prepared():
-    """prepared(language): its folder. All of them are made in the background from the first use on."""
-    with ThreadPoolExecutor(2) as pool:
-        begun = {}
-
-        def get(language):
-            for name in ("go", *dict.fromkeys(name for name, _ in PROGRAMS)):
-                if name not in begun:
-                    begun[name] = pool.submit(prepare, name)
-            return begun[language].result()
-        yield get
-
 
 @pytest.fixture(scope="module")
 def topic(kafka):
@@ -107,27 +50,13 @@ def topic(kafka):
         kafka.delete_topic(name)
 
 
-class Service:
-    """The service's database: migrations, grants, the service's table and its restricted login, as the page says."""
+class Writer(Service):
+    """The page's service, and what is published of it."""
 
     def __init__(self, postgres, kafka, folder):
-        self.schema = Schema(postgres, postgres.create_database())
-        self.relay = Relay(postgres.dsn(self.schema.name), kafka.bootstrap, folder).migrate()
-        self.kafka = kafka
-        self.schema.psql(GRANTS)
-        for block in page.sql_blocks():
-            if block.startswith(ADMINISTRATOR[:2]):
-                self.schema.run(block)
-        self.begin = self._end()
-
-    def _end(self):
-        return {name: self.kafka.admin.offsets(name, "read_committed")[0] for name in (TOPIC, "orders.audit.v1")}
-
-    def environment(self):
-        """What the page says the programs read."""
-        server = self.schema.server
-        where = {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGDATABASE": self.schema.name, "PGUSER": SERVICE}
-        return {**where, "JDBC_URL": f"jdbc:postgresql://127.0.0.1:{server.port}/{self.schema.name}"}
+        super().__init__(postgres, kafka, folder, SERVICE, {})
+        self.make(block for block in WRITING.sql_blocks() if block.startswith(ADMINISTRATOR[:2]))
+        self.begin = {name: kafka.admin.offsets(name, "read_committed")[0] for name in (TOPIC, "orders.audit.v1")}
 
     def records(self):
         """What is published from here on, once all is."""
@@ -135,37 +64,21 @@ class Service:
         return [record for record in judge.read(self.kafka, list(self.begin))
                 if record.offset >= self.begin[record.topic]]
 
-    def close(self):
-        """Drops database and login."""
-        self.relay.kill()
-        self.schema.run(f"DROP OWNED BY {SERVICE}")
-        self.schema.close()
-        self.schema.server.query(f"DROP ROLE {SERVICE}")
-
 
 @pytest.fixture
 def service(postgres, kafka, topic, tmp_path):  # pylint: disable=redefined-outer-name,unused-argument
     """A fresh one."""
-    made = Service(postgres, kafka, tmp_path)
+    made = Writer(postgres, kafka, tmp_path)
     yield made
     made.close()
 
 
-def own_folder(language, made, target):
-    """The example's files, with what its set-up made."""
-    shutil.copytree(page.EXAMPLES / language, target)
-    for path in made.iterdir():
-        if not (target / path.name).exists():
-            (target / path.name).symlink_to(path)
-    return target
-
-
 @pytest.mark.seconds(600)  # on a fresh machine the first ones wait for downloads
 @pytest.mark.parametrize("language, lines", PROGRAMS, ids=[lines.split()[-1] for _, lines in PROGRAMS])
-def test_program(service, prepared, tmp_path, language, lines):
+def test_program(service, prepared, tmp_path, language, lines):  # noqa: F811
     """Three records in order, the two known ids, and nothing of what was rolled back."""
     folder = own_folder(language, prepared(language), tmp_path / language)
-    printed = shell(lines, folder, {**environment(), **service.environment()})
+    printed = shell(lines, folder, service.environment())
     records = service.records()
     ids = [record.header("id") for record in records]
     assert [record.header("type") for record in records] == ["OrderPlaced", "OrderPaid", "LabelPrinted"]
@@ -187,7 +100,7 @@ def test_program(service, prepared, tmp_path, language, lines):
 def test_the_sql_of_the_page_runs_in_its_order(service):
     """As whom it says: migrations by their owner, all else by the service's login."""
     server = service.schema.server
-    for block in page.sql_blocks():
+    for block in WRITING.sql_blocks():
         if block.startswith(ADMINISTRATOR[:2]):
             continue  # the fixture ran it
         user = "postgres" if block.startswith(ADMINISTRATOR) else SERVICE
@@ -230,7 +143,7 @@ ERRORS = [  # SQLSTATE, statement; what PostgreSQL says to it is in the page's t
 
 def named_errors():
     """[(SQLSTATE, message)] of the page's table."""
-    table = page.PAGE.read_text().split("\n| error | SQLSTATE", 1)[1].split("\n\n", 1)[0]
+    table = WRITING.text().split("\n| error | SQLSTATE", 1)[1].split("\n\n", 1)[0]
     return [(code, text) for cells, code in re.findall(r"^\| (.*?) \| (\w{5}) \|", table, re.M)
             for text in re.findall(r"`([^`]+)`", cells)]
 

@@ -1,0 +1,132 @@
+"""docs/reading.md as its readers use it: messages of Java's producer, some sent twice, come through a relay to each of
+the page's workers, which process them exactly once and in order."""
+import re
+import subprocess
+import time
+import uuid
+from decimal import Decimal
+
+import judge
+import pytest
+from examples import Service, own_folder, prepared  # noqa: F401
+from live.relay import wait_until
+from page import ADMINISTRATOR, READING
+from schema import rows
+from servers.process import end_with_us
+
+SERVICE = "payments_service"
+COUNT = 20  # as the page says to the programs
+PROGRAMS = [(language, line) for language, lines in READING.commands("run") for line in lines.splitlines()]
+NAMES = [f"{language}-{re.sub('[^a-z]+', '-', line.lower().split('payments')[1]).strip('-')}" for language, line in PROGRAMS]
+
+
+class Reader(Service):
+    """The page's service, with a relay that runs, and what is sent to it."""
+
+    def __init__(self, postgres, kafka, folder, topic):
+        super().__init__(postgres, kafka, folder, SERVICE, {"outbox": {}, "inbox": {"main": {"topics": [topic]}}})
+        self.make(block for block in READING.sql_blocks() if block.startswith(ADMINISTRATOR[:2]))
+        self.topic, self.sent = topic, []
+        self.connection = self.schema.connect()
+        self.sender = judge.Sender(kafka)
+        self.relay.start()
+
+    def send(self, order, amount, times=1):
+        """A payment."""
+        headers = {"id": str(uuid.uuid4()), "type": "PaymentReceived"}
+        for _ in range(times):
+            self.sender.send(self.topic, order, f'{{"order": "{order}", "amount": {amount}}}', headers)
+        self.sender.flush()
+        self.sent.append((order, Decimal(amount)))
+
+    def run(self, sql, args=None):
+        """A statement's rows."""
+        return rows(self.connection, sql, args)
+
+    def order(self, name):
+        """The order that payments wait for."""
+        self.run("INSERT INTO orders (id, total) VALUES (%s, 100)", (name,))
+
+    def paid(self):
+        """{order: [amount, ...]} as they were written."""
+        found = {}
+        for order, amount in self.run("SELECT order_id, amount FROM payments ORDER BY number"):
+            found.setdefault(order, []).append(amount)
+        return found
+
+    def close(self):
+        self.sender.close()
+        super().close()
+
+
+@pytest.fixture
+def service(postgres, kafka, topic, tmp_path):
+    """A fresh one."""
+    made = Reader(postgres, kafka, tmp_path, topic(2))
+    yield made
+    made.close()
+
+
+def by_order(sent):
+    """{order: [amount, ...]} of what can be processed."""
+    found = {}
+    for order, amount in sent:
+        if amount > 0:
+            found.setdefault(order, []).append(amount)
+    return found
+
+
+def rounds(service, rejects):
+    """Four payments of each of three orders, the last of which is not there; every third record comes twice."""
+    for number in range(12):
+        service.send(f"order-{number % 3}", number + 1, 2 if number % 4 == 0 else 1)
+        if number == 6 and rejects:
+            service.send("order-0", -1)
+    service.order("order-0")
+    service.order("order-1")
+
+
+def one_at_a_time(service):
+    """The rest up to COUNT, each sent when the one before is processed: how long the fastest took."""
+    seconds = []
+    while len(service.sent) < COUNT:
+        service.send("order-1", len(service.sent) + 1)
+        begin = time.monotonic()
+        wait_until(lambda: service.paid() == by_order(service.sent), "the payment", every=0.01)
+        seconds.append(time.monotonic() - begin)
+    return min(seconds)
+
+
+@pytest.mark.seconds(600)  # on a fresh machine the first ones wait for downloads
+@pytest.mark.parametrize("language, line", PROGRAMS, ids=NAMES)
+def test_worker(service, prepared, tmp_path, language, line):  # noqa: F811
+    """Exactly once and in order for each key; what cannot be done yet waits and holds up nobody; what never can is
+    rejected; a notification wakes it, where it listens."""
+    takes = "claim" not in line
+    rounds(service, rejects=takes)
+    folder = own_folder(language, prepared(language), tmp_path / language)
+    with (tmp_path / "out").open("w") as out:
+        program = subprocess.Popen(["bash", "-euc", f"exec {line}"], cwd=folder, env=service.environment(),
+                                   stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+    end_with_us(program.pid)
+    said = (tmp_path / "out").read_text
+    try:
+        ready = {order: amounts for order, amounts in by_order(service.sent).items() if order != "order-2"}
+        wait_until(lambda: program.poll() is not None or service.paid() == ready, "the orders that are there", 120)
+        wait_until(lambda: program.poll() is not None or "later order-2" in said(), "the order that is not there")
+        assert program.poll() is None and service.paid() == ready, said()
+        assert service.run("SELECT DISTINCT attempts > 0 FROM relay.held WHERE reason <> ''") == [(True,)]
+        service.order("order-2")
+        wait_until(lambda: service.paid() == by_order(service.sent), "the order that came")
+        fastest = one_at_a_time(service)
+        assert program.wait(60) == 0, said()
+    finally:
+        program.kill()
+        program.wait()
+    assert service.paid() == by_order(service.sent) and len(service.sent) == COUNT
+    assert said().count("paid ") == sum(len(amounts) for amounts in by_order(service.sent).values())
+    assert service.run("SELECT class, key FROM relay.dead_letter") == ([("REJECTED", "order-0")] if takes else [])
+    assert said().count("rejected order-0") == takes
+    assert service.run("SELECT count(*) FROM relay.inbox") == [(COUNT,)]
+    assert service.run("SELECT seq FROM relay.take()") == []
+    assert fastest < 0.5 or language == "psql", "polling alone takes a second"
