@@ -186,9 +186,14 @@ class Playground:
         return streams and streams[0]["leader"] and streams[0]["state"] == "poll"
 
     def status(self):
-        """boxrelay status --json, the outbox's part."""
+        """boxrelay status --json: {stream: its row}."""
         streams = json.loads(self.boxrelay("status", "--json", codes=(0, 3)))
-        return next(stream for stream in streams if stream["stream"] == "outbox/main")
+        return {stream["stream"]: stream for stream in streams}
+
+    def at_rest(self):
+        """Is nothing pending, as the status shows it?"""
+        streams = self.status()
+        return streams["outbox/main"]["state"] == "poll" and all(stream["pending"] == 0 for stream in streams.values())
 
     # ---- the show ----
 
@@ -296,9 +301,8 @@ class Playground:
         return sum(int(float(line.rsplit(" ", 1)[1])) for line in page.splitlines() if line.startswith(metric + "{"))
 
     def show_status(self):
-        """The screen, as soon as the relay has reported the row as published."""
-        self.seen("the status to show nothing pending",
-                  lambda: self.status()["state"] == "poll" and self.status()["pending"] == 0)
+        """The screen, as soon as the relay has reported the row as published and the message as taken."""
+        self.seen("the status to show nothing pending", self.at_rest)
         head("boxrelay status")
         indented(self.boxrelay("status"))
 

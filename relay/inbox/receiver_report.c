@@ -46,6 +46,15 @@ static void show_partitions(struct receiver *receiver)
     free(views);
 }
 
+/* What people have to know first: an error of the stream, else one that stops a partition of this instance. */
+static const struct error *worst_error(const struct inbox_stream_view *view)
+{
+    for (size_t i = 0; i < view->partition_count && view->last_error.class == ERROR_NONE; i++)
+        if (view->partitions[i].last_error.class != ERROR_NONE)
+            return &view->partitions[i].last_error;
+    return &view->last_error;
+}
+
 static enum error_class write_state(struct receiver *receiver, int64_t since_ms)
 {
     struct inbox_stream_view *view = malloc(sizeof *view);
@@ -62,7 +71,7 @@ static enum error_class write_state(struct receiver *receiver, int64_t since_ms)
         .oldest_ms = view->oldest_age_ms > 0 ? clock_unix_ms() - view->oldest_age_ms : 0,
         .published_rows = (int64_t)view->stored_rows,
         .rows_per_second = since_ms > 0 ? (double)stored * 1000 / (double)since_ms : 0,
-        .error = &view->last_error,
+        .error = worst_error(view),
     };
     receiver->stored_before = view->stored_rows;
     enum error_class class = catalog_state_write(receiver->session, &state, &receiver->error);

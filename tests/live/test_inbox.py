@@ -345,12 +345,17 @@ def test_a_topic_made_again_is_not_read_on(reader, database, topic, kafka, sende
     send(sender, other, ["y"])
     wait_stored(database, 4)
     assert sorted(ids(database)) == ["a", "b", "x", "y"]
+    wait_until(lambda: relay.command("status").returncode == 4, "the status says so")
+    shown = relay.command("status").stdout
+    assert "[OTHER_RECORD]" in shown and f"--topic {name} --partition 0" in " ".join(shown.split())
     # The command that it names goes on: a new generation of the partition, behind the messages of the old one.
     done = relay.command("rebase", "inbox/main", "--to", "start", "--topic", name, "--partition", "0")
     assert done.returncode == 0, done.stderr
     wait_stored(database, 9)
     assert sorted(ids(database)) == ["a", "b"] + [f"new{i}" for i in range(5)] + ["x", "y"]
     taken = database.query("SELECT id, relay.done('main', seq) FROM relay.take('main', 10) WHERE topic = %s", (name,))
+    wait_until(lambda: "OTHER_RECORD" not in relay.command("status").stdout, "the status shows it mended")
+    assert relay.metric("boxrelay_inbox_partition_stopped") == 0
     assert "new0" not in [row[0] for row in taken] or [row[0] for row in taken][:2] == ["a", "b"]
 
 
