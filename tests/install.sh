@@ -36,7 +36,7 @@ major="$(command -v java >/dev/null && java_major java)" || true
 if ! [ "${major:-0}" -ge 17 ] || ! command -v javac >/dev/null; then missing+=(default-jdk-headless); fi
 command -v mvn >/dev/null || missing+=(maven)
 if [ "$tier" != build ]; then
-    # The examples of docs/writing.md, and the migration runners.
+    # The examples of docs/writing.md and docs/reading.md, and the migration runners.
     /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
     { command -v node && command -v npm; } >/dev/null || missing+=(nodejs npm)
     command -v go >/dev/null || missing+=(golang-go)

@@ -10,11 +10,12 @@ import judge
 import pytest
 from examples import Service, own_folder, prepared  # noqa: F401
 from live.relay import wait_until
-from page import ADMINISTRATOR, READING
+from page import ADMINISTRATOR, READING, Page
 from schema import rows
 from servers.process import end_with_us
 
 SERVICE = "payments_service"
+OPERATIONS = Page("operations.md")
 COUNT = 20  # as the page says to the programs
 PROGRAMS = [(language, line) for language, lines in READING.commands("run") for line in lines.splitlines()]
 NAMES = [f"{language}-{re.sub('[^a-z]+', '-', line.lower().split('payments')[1]).strip('-')}" for language, line in PROGRAMS]
@@ -115,7 +116,9 @@ def test_worker(service, prepared, tmp_path, language, line):  # noqa: F811
         wait_until(lambda: program.poll() is not None or service.paid() == ready, "the orders that are there", 120)
         wait_until(lambda: program.poll() is not None or "later order-2" in said(), "the order that is not there")
         assert program.poll() is None and service.paid() == ready, said()
-        assert service.run("SELECT DISTINCT attempts > 0 FROM relay.held WHERE reason <> ''") == [(True,)]
+        held, dead = [service.run(query) for query in OPERATIONS.sql_blocks()]  # what operators look at
+        assert [(row[0], row[3] > 0, "payments_order_id_fkey" in row[4]) for row in held] == [(service.topic, True, True)]
+        assert [(row[1], row[2], row[8]) for row in dead] == [("inbox/main", "REJECTED", "order-0")] * takes
         service.order("order-2")
         wait_until(lambda: service.paid() == by_order(service.sent), "the order that came")
         fastest = one_at_a_time(service)
