@@ -98,38 +98,73 @@ def one_at_a_time(service):
     return min(seconds)
 
 
+class Program:
+    """A worker of the page, as a person would start it, until so many messages are finished."""
+
+    def __init__(self, line, folder, env):
+        self.line, self.folder, self.env = line, folder, env
+        self.out = folder / "out"
+        self.process = None
+
+    def start(self, count):
+        """Begins."""
+        with self.out.open("a") as out:
+            self.process = subprocess.Popen(["bash", "-euc", "exec " + self.line.replace(str(COUNT), str(count))],
+                                            cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL, stdout=out,
+                                            stderr=subprocess.STDOUT)
+        end_with_us(self.process.pid)
+
+    def said(self):
+        """All that it printed."""
+        return self.out.read_text()
+
+    def wait_for(self, condition, what):
+        """Waits for it while the program runs."""
+        wait_until(lambda: self.process.poll() is not None or condition(), what, 120)
+        assert self.process.poll() is None and condition(), self.said()
+
+
+def lose_connection(service, program):
+    """It dies while the payment is being written, after the take: started again, it gets the message at once."""
+    lock = service.schema.connect(autocommit=False)
+    rows(lock, "LOCK TABLE payments IN SHARE MODE")
+    service.send("order-1", 13)
+    program.wait_for(lambda: service.run("SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'payments'::regclass"),
+                     "the worker at its payment")
+    service.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", (SERVICE,))
+    assert program.process.wait(60) != 0
+    lock.rollback()
+    program.start(COUNT + 1 - len(service.sent))
+
+
 @pytest.mark.seconds(600)  # on a fresh machine the first ones wait for downloads
 @pytest.mark.parametrize("language, line", PROGRAMS, ids=NAMES)
 def test_worker(service, prepared, tmp_path, language, line):  # noqa: F811
-    """Exactly once and in order for each key; what cannot be done yet waits and holds up nobody; what never can is
-    rejected; a notification wakes it, where it listens."""
+    """Exactly once and in order for each key, also when a connection dies; what cannot be done yet waits and holds up
+    nobody; what never can is rejected; a notification wakes it, where it listens."""
     takes = "claim" not in line
     rounds(service, rejects=takes)
-    folder = own_folder(language, prepared(language), tmp_path / language)
-    with (tmp_path / "out").open("w") as out:
-        program = subprocess.Popen(["bash", "-euc", f"exec {line}"], cwd=folder, env=service.environment(),
-                                   stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
-    end_with_us(program.pid)
-    said = (tmp_path / "out").read_text
-    try:
-        ready = {order: amounts for order, amounts in by_order(service.sent).items() if order != "order-2"}
-        wait_until(lambda: program.poll() is not None or service.paid() == ready, "the orders that are there", 120)
-        wait_until(lambda: program.poll() is not None or "later order-2" in said(), "the order that is not there")
-        assert program.poll() is None and service.paid() == ready, said()
-        held, dead = [service.run(query) for query in OPERATIONS.sql_blocks()]  # what operators look at
-        assert [(row[0], row[3] > 0, "payments_order_id_fkey" in row[4]) for row in held] == [(service.topic, True, True)]
-        assert [(row[1], row[2], row[8]) for row in dead] == [("inbox/main", "REJECTED", "order-0")] * takes
-        service.order("order-2")
-        wait_until(lambda: service.paid() == by_order(service.sent), "the order that came")
-        fastest = one_at_a_time(service)
-        assert program.wait(60) == 0, said()
-    finally:
-        program.kill()
-        program.wait()
+    program = Program(line, own_folder(language, prepared(language), tmp_path / language), service.environment())
+    program.start(COUNT)
+    ready = {order: amounts for order, amounts in by_order(service.sent).items() if order != "order-2"}
+    program.wait_for(lambda: service.paid() == ready, "the orders that are there")
+    program.wait_for(lambda: "later order-2" in program.said(), "the order that is not there")
+    assert service.paid() == ready
+    held, dead = [service.run(query) for query in OPERATIONS.sql_blocks()]  # what operators look at
+    assert [(row[0], row[3] > 0, "payments_order_id_fkey" in row[4]) for row in held] == [(service.topic, True, True)]
+    assert [(row[1], row[2], row[8]) for row in dead] == [("inbox/main", "REJECTED", "order-0")] * takes
+    service.order("order-2")
+    program.wait_for(lambda: service.paid() == by_order(service.sent), "the order that came")
+    if takes:
+        lose_connection(service, program)
+        program.wait_for(lambda: service.paid() == by_order(service.sent), "what was given back")
+    fastest = one_at_a_time(service)
+    said = program.process.wait(60), program.said()
+    assert said[0] == 0, said[1]
     assert service.paid() == by_order(service.sent) and len(service.sent) == COUNT
-    assert said().count("paid ") == sum(len(amounts) for amounts in by_order(service.sent).values())
+    assert said[1].count("paid ") == sum(len(amounts) for amounts in by_order(service.sent).values())
     assert service.run("SELECT class, key FROM relay.dead_letter") == ([("REJECTED", "order-0")] if takes else [])
-    assert said().count("rejected order-0") == takes
+    assert said[1].count("rejected order-0") == takes
     assert service.run("SELECT count(*) FROM relay.inbox") == [(COUNT,)]
     assert service.run("SELECT seq FROM relay.take()") == []
     assert fastest < 0.5 or language == "psql", "polling alone takes a second"
