@@ -80,14 +80,16 @@ static json_t *error_data(const struct outbox_service_view *service)
     return data;
 }
 
-static json_t *schema_data(const struct outbox_service_view *service)
+/* Only the outbox service knows the version itself. */
+static json_t *schema_data(const struct overview *overview)
 {
+    const struct outbox_service_view *service = &overview->service;
     json_t *data = service->postgres_reached && !service->schema_ok ? error_data(service) : NULL;
     if (!data)
         data = json_object();
     if (!service->postgres_reached)
         json_object_set_new(data, "error", json_string("not known before PostgreSQL has answered"));
-    if (service->schema_version > 0 || !service->postgres_reached)
+    if (overview->outbox_on || !service->postgres_reached)
         json_object_set_new(data, "version", json_integer(service->schema_version));
     return data;
 }
@@ -98,7 +100,7 @@ static bool check_ready(json_t *checks, const struct overview *overview)
     /* A configuration that is not valid ends the program before there is a page. */
     bool up = add(checks, "configuration", true, NULL);
     up &= add(checks, "postgres", service->postgres_reached, service->postgres_reached ? NULL : error_data(service));
-    up &= add(checks, "schema", service->schema_ok, schema_data(service));
+    up &= add(checks, "schema", service->schema_ok, schema_data(overview));
     if (overview->ready_requires_kafka)
         up &= add(checks, "kafka", service->kafka_up, service->kafka_up ? NULL : error_data(service));
     return up;
