@@ -496,7 +496,7 @@ DECLARE
                         WHERE l.source = o.sources[1 + r.chance %% cardinality(o.sources)]
                               AND l.lane = (r.chance / 4096 %% o.lanes[1 + r.chance %% cardinality(o.sources)])::smallint
                         ORDER BY l.next DESC, l.change DESC LIMIT 1) p
-                    WHERE o.inbox_table = '{inbox}' AND CASE WHEN p.slot = %s AND p.due_from = 'infinity' AND EXISTS (
+                    WHERE o.inbox_table = '{inbox}' AND o.sources <> '{}' AND CASE WHEN p.slot = %s AND p.due_from = 'infinity' AND EXISTS (
                         SELECT FROM relay."{inbox}#%s" m
                         WHERE m.source = p.source AND m.lane = p.lane AND m.kafka_offset >= p.next)
                         THEN pg_try_advisory_xact_lock(relay.lane_lock(p.source, p.lane)) END;

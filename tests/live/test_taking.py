@@ -34,6 +34,15 @@ def test_a_message_has_all_its_columns(inbox, migrated):
 
 
 @pytest.mark.parametrize("count", [1, 7])
+def test_before_the_first_partition_there_is_nothing(migrated, count):  # noqa: F811
+    """Business code may start before the relay has read anything."""
+    worker = Worker(migrated)
+    assert worker.take(count) == [] and worker.claim(count) == []
+    Inbox(migrated, "billing", partitions=0)
+    assert Worker(migrated, "billing").take(count) == []
+
+
+@pytest.mark.parametrize("count", [1, 7])
 def test_all_come_once_in_the_order_of_their_keys(inbox, migrated, count):
     keys = [f"k{n % 13}" for n in range(200)]
     offsets = inbox.store(keys)
