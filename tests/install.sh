@@ -12,7 +12,7 @@ esac
 packages=(gcc libc6-dev ninja-build pkg-config librdkafka-dev libpq-dev libuv1-dev libjansson-dev
     libmicrohttpd-dev libssl-dev libcmocka-dev postgresql postgresql-client python3 python3-psycopg2 git ca-certificates)
 if [ "$tier" != build ]; then
-    packages+=(clang libclang-rt-dev clang-format clang-tidy cppcheck python3-pytest python3-jsonschema zsh fish
+    packages+=(clang libclang-rt-dev clang-format clang-tidy cppcheck python3-pytest python3-pytest-xdist python3-jsonschema zsh fish
         python3-prometheus-client python3-alembic)
 fi
 if [ "$tier" = full ]; then

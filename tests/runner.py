@@ -24,6 +24,7 @@ UNIT_PRESETS = ("debug", "asan", "tsan")
 UNIT_SECONDS_MAX = 600
 BUILD_SECONDS_MAX = 1200
 LIVE_SECONDS_MAX = {False: 3600, True: 6 * 3600}
+LIVE_WORKERS = 2  # a live test mostly waits; each worker has servers of its own and takes one file after the other
 SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0", "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
               "TSAN_OPTIONS": "halt_on_error=1"}
 
@@ -158,7 +159,7 @@ def live(total, options, out):
     report, log = out / "live.xml", out / "live.log"
     report.unlink(missing_ok=True)
     argv = ["/usr/bin/python3", "-B", "-m", "pytest", "tests/live", "-v", "--tb=short", "-p", "no:cacheprovider",
-            f"--junitxml={report}", "--durations=15"]
+            f"--junitxml={report}", "--durations=15", "-n", str(LIVE_WORKERS), "--dist", "loadfile"]
     argv += ["--full"] if options.full else []
     argv += ["-k", options.only] if options.only else []
     out.mkdir(parents=True, exist_ok=True)
@@ -183,7 +184,7 @@ def follow(argv, log, seconds):
         for line in process.stdout:
             out.write(line)
             out.flush()
-            if re.match(r"\S+::.*(PASSED|FAILED|ERROR|SKIPPED)", line) or re.match(r"\d+\.\d+s (call|setup)", line):
+            if re.match(r"\[gw\d+\].*(PASSED|FAILED|ERROR|SKIPPED)", line) or re.match(r"\d+\.\d+s (call|setup)", line):
                 print("  " + line.rstrip(), flush=True)
         code = process.wait()
         signal.alarm(0)
