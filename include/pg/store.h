@@ -145,7 +145,7 @@ MUST_CHECK enum error_class store_ids(struct session *session, struct store_writ
                                       const struct store_ground *ground, struct store_id *ids, size_t count,
                                       struct error *error);
 
-/* To be called for each new session: what is remembered of the ids may not hold for the server it leads to. */
+/* For a new session, or another inbox of that name: what is remembered of the ids may not hold there. */
 void store_ids_forget(struct store_writer *writer);
 
 struct store_text {

@@ -21,10 +21,14 @@ static enum error_class check_database(struct receiver *receiver, struct error *
     return catalog_claim(receiver->session, receiver->service->name, error);
 }
 
-/* The SQL belongs to the table, whose name follows from the inbox's. */
+/* The SQL belongs to the table, whose name follows from the inbox's: it outlives sessions, and an inbox made again. A
+ * session knows statements by where their text stands, so this stays. What is remembered of ids does not. */
 static enum error_class make_writer(struct receiver *receiver, struct error *error)
 {
-    store_writer_free(&receiver->writer);
+    if (receiver->writer) {
+        store_ids_forget(receiver->writer);
+        return ERROR_NONE;
+    }
     return store_writer_new(receiver->inbox.relation, &receiver->writer, error);
 }
 
@@ -35,8 +39,6 @@ static enum error_class open_session(struct receiver *receiver, struct error *er
                                             .stop = &receiver->session_stop};
     if (receiver->session)
         return ERROR_NONE;
-    if (receiver->writer)
-        store_ids_forget(receiver->writer);
     return session_open(&options, &receiver->session, error);
 }
 
@@ -53,11 +55,10 @@ enum error_class receiver_connect(struct receiver *receiver, bool *paused)
     receiver->missing = class == ERROR_CONFIG && strcmp(error->code, "NO_INBOX") == 0;
     if (class)
         return class;
-    bool fresh = !receiver->writer || !uuid_equal(&found.uuid, &receiver->inbox.uuid);
     receiver->inbox = found;
     receiver->subscriber.started = found.started;
     *paused = found.paused;
-    return fresh ? make_writer(receiver, error) : ERROR_NONE;
+    return make_writer(receiver, error);
 }
 
 enum error_class receiver_join(struct receiver *receiver)

@@ -54,11 +54,20 @@ static void put_32(char **at, uint32_t value)
     *at += sizeof wire;
 }
 
+/* By their order, since most ids that are made by time are later than all of a closed generation. */
+static bool can_have(const struct store_generation *generation, const struct store_id *id)
+{
+    return memcmp(&id->id, &generation->first, sizeof id->id) >= 0 &&
+           memcmp(&id->id, &generation->last, sizeof id->id) <= 0;
+}
+
 /*
- * An array of those ids that are new so far, in PostgreSQL's binary form: int32 dimensions, flags, type; int32 count
- * and first index; then for each int32 size and its bytes. The caller frees; NULL: there are none.
+ * An array of those ids that are new so far and that the generation can have, in PostgreSQL's binary form: int32
+ * dimensions, flags, type; int32 count and first index; then for each int32 size and its bytes. The caller frees; NULL:
+ * there are none.
  */
-static char *uuid_array(struct store_id *const *order, size_t count, size_t *size)
+static char *uuid_array(const struct store_generation *generation, struct store_id *const *order, size_t count,
+                        size_t *size)
 {
     enum { HEAD = 20, EACH = 4 + sizeof(struct uuid) };
     char *array = malloc(HEAD + count * EACH), *at = array;
@@ -72,7 +81,7 @@ static char *uuid_array(struct store_id *const *order, size_t count, size_t *siz
     put_32(&at, 0);
     put_32(&at, 1);
     for (size_t i = 0; i < count; i++) {
-        if (!order[i]->is_new)
+        if (!order[i]->is_new || !can_have(generation, order[i]))
             continue;
         put_32(&at, sizeof(struct uuid));
         memcpy(at, &order[i]->id, sizeof(struct uuid));
@@ -118,13 +127,14 @@ static enum error_class take_known(const PGresult *result, struct store_id *cons
     return ERROR_NONE;
 }
 
-static enum error_class find_in(struct session *session, const struct store_writer *writer, int32_t generation,
-                                struct store_id *const *order, size_t count, struct error *error)
+static enum error_class find_in(struct session *session, const struct store_writer *writer,
+                                const struct store_generation *generation, struct store_id *const *order, size_t count,
+                                struct error *error)
 {
-    const uint16_t number = htobe16((uint16_t)generation);
+    const uint16_t number = htobe16((uint16_t)generation->number);
     PGresult *result;
     size_t size;
-    char *wanted = uuid_array(order, count, &size);
+    char *wanted = uuid_array(generation, order, count, &size);
     if (!wanted)
         return ERROR_NONE;
     const struct session_bytes parameters[] = {{(const char *)&number, sizeof number}, {wanted, (int)size}};
@@ -152,12 +162,17 @@ static enum error_class learn_closed(struct session *session, struct store_write
     if (session_exec_prepared(session, writer->generations, 1, parameters, &result, error))
         return error->class;
     writer->closed_count = 0;
-    for (int i = 0; i < PQntuples(result) && writer->closed_count < STORE_GENERATIONS; i++)
-        writer->closed[writer->closed_count++] = atoi(PQgetvalue(result, i, 0));
+    bool good = PQntuples(result) <= STORE_GENERATIONS;
+    for (int i = 0; good && i < PQntuples(result); i++) {
+        struct store_generation *closed = &writer->closed[writer->closed_count++];
+        closed->number = atoi(PQgetvalue(result, i, 0));
+        good = uuid_parse(PQgetvalue(result, i, 1), (size_t)PQgetlength(result, i, 1), &closed->first) &&
+               uuid_parse(PQgetvalue(result, i, 2), (size_t)PQgetlength(result, i, 2), &closed->last);
+    }
     PQclear(result);
     writer->ground = *ground;
-    writer->closed_known = true;
-    return ERROR_NONE;
+    writer->closed_known = good;
+    return good ? ERROR_NONE : fail(error);
 }
 
 /* ---- what is new ---- */
@@ -206,11 +221,12 @@ enum error_class store_ids(struct session *session, struct store_writer *writer,
     struct store_id **order = sorted(ids, count);
     if (!order)
         return fail(error);
+    const struct store_generation open = {ground->generation, order[0]->id, order[count - 1]->id};
     enum error_class class = learn_closed(session, writer, ground, error);
     if (!class && writer->quiet_batches < STORE_QUIET_BATCHES)
-        class = find_in(session, writer, ground->generation, order, count, error);
+        class = find_in(session, writer, &open, order, count, error);
     for (size_t i = 0; i < writer->closed_count && !class; i++)
-        class = find_in(session, writer, writer->closed[i], order, count, error);
+        class = find_in(session, writer, &writer->closed[i], order, count, error);
     size_t fresh = class ? 0 : judge_equal(order, count);
     if (!class && fresh > 0)
         class = copy_new(session, writer, ground, order, count, error);

@@ -9,12 +9,18 @@ enum {
     STORE_QUIET_BATCHES = 16 /* without a known id, before ids are stored without looking for them first */
 };
 
+/* Ids of one generation, first <= id <= last. */
+struct store_generation {
+    int32_t number;
+    struct uuid first, last;
+};
+
 struct store_writer {
     char *ids, *known, *generations, *copy, *waiting; /* statements */
     struct store_buffer *buffer;
     /* Closed generations that hold ids, as they were when `ground` was new: valid as long as the ring stands so. */
     struct store_ground ground;
-    int32_t closed[STORE_GENERATIONS];
+    struct store_generation closed[STORE_GENERATIONS];
     size_t closed_count;
     bool closed_known;
     int quiet_batches; /* in a row without a known id */
