@@ -41,7 +41,7 @@ bool utf8_is_text(const char *bytes, size_t size)
             at += 8;
             continue;
         }
-        unsigned char low, high;
+        unsigned char low = 0, high = 0;
         size_t length = *at < 0x80 ? *at != 0 : sequence(*at, &low, &high);
         if (length == 0 || (size_t)(end - at) < length || (length > 1 && !is_sequence(at, length, low, high)))
             return false;

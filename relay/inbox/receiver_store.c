@@ -127,7 +127,7 @@ struct span {
 
 static enum error_class move_offsets(struct receiver *receiver, const struct span *span, struct error *error)
 {
-    struct store_move *moves = calloc(receiver->source_count, sizeof *moves);
+    struct store_move *moves = calloc(receiver->source_count + 1, sizeof *moves);
     size_t moved = 0;
     if (!moves)
         return error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for offsets");
