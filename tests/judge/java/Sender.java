@@ -54,8 +54,8 @@ public final class Sender {
                 case "abort" -> producer.abortTransaction();
                 default -> throw new IllegalArgumentException("unknown command " + words[0]);
             }
-            Exception earlier = words[0].equals("abort") ? null : failed.getAndSet(null);
-            if (earlier != null) {
+            Exception earlier = failed.getAndSet(null);
+            if (earlier != null && !words[0].equals("abort")) {
                 throw earlier;
             }
             System.out.println("ok");
