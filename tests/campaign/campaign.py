@@ -80,7 +80,8 @@ class Resolver(threading.Thread):
 
 
 class Bench:
-    """What the faults work on."""
+    """What the faults work on. sessions: whose names begin so are those of business code."""
+    sessions = "writer"
 
     def __init__(self, folder, seed, name):
         self.folder, self.name = folder, name
@@ -140,17 +141,21 @@ class Bench:
 
 
 class Campaign:
-    """rows and faults: how much; seed: which."""
+    """rows and faults: how much; seed: which; minutes: after which no more is broken."""
+    writer_count = WRITERS
+    make_bench = Bench
+    what = "rows"
 
-    def __init__(self, seed, rows, fault_count, say=print):
+    def __init__(self, seed, rows, fault_count, say=print, minutes=None):
         self.seed, self.rows_wanted, self.fault_count, self.say = seed, rows, fault_count, say
+        self.minutes = minutes
         self.folder = BUILD / "campaign" / f"{seed}-{os.getpid()}"
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.run_id = random.Random(f"{seed}/run").getrandbits(32)
         # Small batches make many windows larger than one, which are then read in slices.
         self.batch_rows_max = random.Random(f"{seed}/batch").choice([200, 1000, 5000])
-        self.bench = Bench(self.folder, seed, "campaign")
+        self.bench = self.make_bench(self.folder, seed, "campaign")
         self.writers, self.shared, self.kinds = [], None, Counter()
         self.resolver = None
         self.stuck = 0
@@ -160,41 +165,50 @@ class Campaign:
     def run(self):
         """All of it; the result as a dict for summary()."""
         began = time.monotonic()
-        self.say(f"campaign: seed {self.seed}, {self.rows_wanted} rows, {self.fault_count} faults, logs in {self.folder}")
+        self.say(f"campaign: seed {self.seed}, {self.rows_wanted} {self.what}, {self.fault_count} faults, logs in {self.folder}")
         try:
             self.prepare()
             self.break_things()
             self.finish_writers()
             self.become_quiet()
             self.say("quiet; judging")
-            judged = verdict.judge_all(self.bench.postgres, self.bench.kafka, DATABASE, self.writer_logs(),
-                                       self.resolver.resolved)
-            return self.result(judged, time.monotonic() - began)
+            return self.result(self.judge(), time.monotonic() - began)
         except BaseException:
             self.save_logs()
             raise
         finally:
             self.close()
 
-    def prepare(self):
-        """Servers, schema, one relay, the writers."""
+    def prepare_servers(self, topics, streams, setup):
+        """Servers, schema, one relay."""
         bench = self.bench
         bench.postgres = Postgres(settings=POSTGRES_SETTINGS).start()
         bench.kafka = Kafka().start()
         bench.postgres.create_database(DATABASE)
-        for topic, partitions in workload.TOPICS.items():
+        for topic, partitions in topics.items():
             bench.kafka.create_topic(topic, partitions)
         bench.pg_proxy, bench.kafka_proxy = bench.postgres.proxy, bench.kafka.proxy
         bench.relays = Fleet(self.folder, bench.name, bench.postgres.dsn(DATABASE, via_proxy=True),
-                             bench.kafka.bootstrap_via_proxy, self.batch_rows_max)
+                             bench.kafka.bootstrap_via_proxy, streams)
         done = subprocess.run(bench.relays.command("migrate", "up"), capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"boxrelay migrate up: {done.stderr}")
-        bench.postgres.query(workload.SETUP, database=DATABASE)
-        path = self.folder / "shared"
-        path.write_bytes(struct.pack("<q", 0) * 2 * WRITERS)
-        self.shared = Shared(path)
+        bench.postgres.query(setup, database=DATABASE)
         bench.relays.start()
+
+    def share(self, count):
+        """A file of so many numbers, which other processes see too; its path."""
+        path = self.folder / "shared"
+        path.write_bytes(struct.pack("<q", 0) * count)
+        self.shared = Shared(path)
+        return path
+
+    def prepare(self):
+        """Servers, schema, one relay, the writers."""
+        bench = self.bench
+        streams = {"outbox": {name: {"batch_rows_max": self.batch_rows_max} for name in workload.OUTBOXES}}
+        self.prepare_servers(workload.TOPICS, streams, workload.SETUP)
+        path = self.share(2 * WRITERS)
         script = Path(__file__).with_name("writer.py")
         for number in range(WRITERS):
             self.writers.append(Child([PYTHON, script, bench.postgres.dsn(DATABASE), self.seed, self.run_id, number,
@@ -208,35 +222,46 @@ class Campaign:
 
     def allow(self, done):
         """The writers' share after so many faults."""
-        share = self.rows_wanted * (done + 2) // (self.fault_count + 2) // WRITERS
-        for number in range(WRITERS):
+        share = self.rows_wanted * (done + 2) // (self.fault_count + 2) // self.writer_count
+        for number in range(self.writer_count):
             self.shared.put(2 * number, share)
 
     def written(self):
         """Rows that the writers know to be committed."""
-        return sum(self.shared.get(2 * number + 1) for number in range(WRITERS))
+        return sum(self.shared.get(2 * number + 1) for number in range(self.writer_count))
 
     def idle(self):
         """Whether every writer has written its share, so that there may be nothing to publish."""
-        return all(self.shared.get(2 * number + 1) >= self.shared.get(2 * number) for number in range(WRITERS))
+        return all(self.shared.get(2 * number + 1) >= self.shared.get(2 * number) for number in range(self.writer_count))
+
+    def schedule(self):
+        """The faults, in their order."""
+        return faults.schedule(self.bench.random, self.fault_count)
+
+    def after_fault(self, _random):
+        """At least one relay runs."""
+        self.bench.relays.alive()
 
     def break_things(self):
         """The schedule. Most faults come when publishing has gone on since the last; some follow at once."""
         bench = self.bench
         bench.began = time.monotonic()
-        for number, fault in enumerate(faults.schedule(bench.random, self.fault_count)):
+        for number, fault in enumerate(self.schedule()):
+            if self.minutes and time.monotonic() - bench.began > 60 * self.minutes:
+                bench.say(f"{self.minutes} minutes are over")
+                break
             own = random.Random(f"{self.seed}/fault/{number}")
             self.allow(number)
             bench.pause(own.choice([0, own.uniform(0, 1.5)]))
             if own.random() < 0.7 and not bench.wait_progress(90, self.idle):
                 self.stuck += 1
-                bench.say("    nothing was published for 90 s")
+                bench.say("    no progress for 90 s")
             bench.say(f"{number + 1:4} {fault.__name__}")
             fault(bench, own)
             self.kinds[fault.__name__] += 1
-            bench.relays.alive()
+            self.after_fault(own)
             if (number + 1) % 25 == 0:
-                self.say(f"{number + 1} faults, {self.written()} rows, {time.monotonic() - bench.began:.0f} s")
+                self.say(f"{number + 1} faults, {self.written()} {self.what}, {time.monotonic() - bench.began:.0f} s")
 
     def finish_writers(self):
         """The rest of the rows, without faults; then no open transaction is left."""
@@ -258,6 +283,10 @@ class Campaign:
             wait_until(lambda s=DRAINED.format(table=table), o=outbox: self.bench.postgres.query(
                 s, (f"outbox/{o}",), DATABASE)[0][0], QUIET_S_MAX, f"outbox/{outbox} drained", interval=0.2)
         self.figures["quiet_s"] = round(time.monotonic() - began, 1)
+
+    def judge(self):
+        """What became of it."""
+        return verdict.judge_all(self.bench.postgres, self.bench.kafka, DATABASE, self.writer_logs(), self.resolver.resolved)
 
     def writer_logs(self):
         """Their intents and outcomes."""

@@ -80,7 +80,7 @@ def postgres_crash(bench, random):
 
 def postgres_backend_crash(bench, random):
     """SIGKILL to one backend: PostgreSQL ends all sessions and recovers."""
-    bench.postgres.crash_backend(random.choice(["boxrelay%", "writer-%"]))
+    bench.postgres.crash_backend(random.choice(["boxrelay%", f"{bench.sessions}-%"]))
     bench.postgres.wait_ready()
 
 
@@ -91,7 +91,7 @@ def terminate_relay(bench, _random):
 
 def terminate_writers(bench, random):
     """pg_terminate_backend of writers."""
-    bench.postgres.kill_backends(random.choice(["writer-%", f"writer-{random.randrange(8)}"]))
+    bench.postgres.kill_backends(random.choice([f"{bench.sessions}-%", f"{bench.sessions}-{random.randrange(8)}"]))
 
 
 def broker_kill(bench, random):
@@ -266,9 +266,9 @@ ESSENTIAL = [relay_kill, zombie, several, postgres_crash, terminate_relay, termi
              broker_pause, cut_kafka, freeze_postgres, hold_request, lose_answer, tick_commit, relay_kill]
 
 
-def schedule(random, count):
+def schedule(random, count, essential=tuple(ESSENTIAL), deck=tuple(DECK)):
     """`count` faults: the essential ones once, then whole decks, all shuffled."""
-    chosen = random.sample(ESSENTIAL, len(ESSENTIAL))
+    chosen = random.sample(essential, len(essential))
     while len(chosen) < count:
-        chosen += random.sample(DECK, len(DECK))
+        chosen += random.sample(deck, len(deck))
     return chosen[:count]

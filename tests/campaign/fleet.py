@@ -7,8 +7,6 @@ from pathlib import Path
 from servers.paths import BUILD
 from servers.process import Child
 
-from . import workload
-
 
 def binary():
     """TEST_BOXRELAY, else the release build, else the debug one."""
@@ -51,13 +49,12 @@ class Instance:
 class Fleet:
     """All instances that ever ran."""
 
-    def __init__(self, folder, name, dsn, bootstrap, batch_rows_max):
+    def __init__(self, folder, name, dsn, bootstrap, streams):
         self.folder = Path(folder)
         self.program = shutil.copy(binary(), self.folder / "boxrelay")  # a build meanwhile must not swap it
         self.instances = []
         self.config = {"name": name, "postgres": dsn, "http": {"listen": "off"}, "log": {"format": "json"},
-                       "kafka": {"bootstrap.servers": bootstrap, "socket.timeout.ms": 5000},
-                       "outbox": {name: {"batch_rows_max": batch_rows_max} for name in workload.OUTBOXES}}
+                       "kafka": {"bootstrap.servers": bootstrap, "socket.timeout.ms": 5000}, **streams}
 
     def _config(self, static):
         path = self.folder / ("static.json" if static else "dynamic.json")
