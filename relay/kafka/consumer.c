@@ -102,6 +102,23 @@ static void forget_reading(struct consumer *consumer)
     consumer->reading = NULL;
 }
 
+/*
+ * Changes what is read, and waits until the library has stopped what was read before. It stops partitions by messages
+ * to its own main thread, and where a second change overtakes the answers, it stops a partition twice and asserts that
+ * it did not (2.0.2, rd_kafka_assignment_partition_stopped). Asking for the assignment is a message to the same queue,
+ * which is answered in its order: the first answer comes behind the stop, the second behind the stop's own answer.
+ */
+static int change_assignment(struct consumer *consumer, const rd_kafka_topic_partition_list_t *list)
+{
+    int code = rd_kafka_assign(consumer->member.handle, list);
+    for (int i = 0; i < 2; i++) {
+        rd_kafka_topic_partition_list_t *now = NULL;
+        if (rd_kafka_assignment(consumer->member.handle, &now) == RD_KAFKA_RESP_ERR_NO_ERROR && now)
+            rd_kafka_topic_partition_list_destroy(now);
+    }
+    return code;
+}
+
 /* The group's answer is acknowledged with nothing to read: what is read says consumer_read. */
 static void rebalance(struct consumer *consumer, rd_kafka_event_t *event)
 {
@@ -111,7 +128,7 @@ static void rebalance(struct consumer *consumer, rd_kafka_event_t *event)
         nothing = rd_kafka_topic_partition_list_new(1);
     remember(consumer, assigned ? rd_kafka_event_topic_partition_list(event) : NULL);
     forget_reading(consumer);
-    rd_kafka_assign(consumer->member.handle, nothing);
+    change_assignment(consumer, nothing);
     if (nothing)
         rd_kafka_topic_partition_list_destroy(nothing);
     consumer->rebalanced = true;
@@ -137,7 +154,7 @@ enum error_class consumer_read(struct consumer *consumer, const struct consumer_
 {
     forget_reading(consumer);
     consumer->reading = list_of(partitions, count);
-    int code = rd_kafka_assign(consumer->member.handle, consumer->reading);
+    int code = change_assignment(consumer, consumer->reading);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         return kafka_error_set(error, kafka_error_class(code), code, "assign", NULL);
     if (consumer->paused)

@@ -114,6 +114,7 @@ class Wrong(InboxCampaign):
             self.bench.postgres.query(self.sql, database=DATABASE)
 
 
+@pytest.mark.full  # each takes a minute; test_inbox_planted.py shows them by schedules
 @pytest.mark.seconds(600)
 @pytest.mark.parametrize("bug, faults, sql, found", [
     ("dedup_per_partition", [], None, "doubled"),
