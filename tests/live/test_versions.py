@@ -1,4 +1,4 @@
-"""The outbox path on the other versions of PostgreSQL and Kafka, and on three brokers that die one after the other.
+"""Both paths on the other versions of PostgreSQL and Kafka, and on three brokers that die one after the other.
 
 A version is another default for the servers that the tests start (TEST_POSTGRES_VERSION, TEST_KAFKA_VERSION), so that
 whole modules run on it, as `TEST_KAFKA_VERSION=3.9.1 pytest tests/live/test_outbox.py` does by hand. What tests the
@@ -21,9 +21,10 @@ VERSIONS = {
     "oldest": {"TEST_POSTGRES_VERSION": "14", "TEST_KAFKA_VERSION": "3.9.1"},
 }
 MODULES = {
-    "postgres": ["test_outbox", "test_slices", "test_migrate", "test_limits", "test_planted", "test_cli"],
-    "kafka": ["test_outbox", "test_kafka_room", "test_limits", "test_planted"],
-    "oldest": ["test_campaign"],
+    "postgres": ["test_outbox", "test_slices", "test_migrate", "test_limits", "test_planted", "test_cli", "test_inbox",
+                 "test_inbox_planted"],
+    "kafka": ["test_outbox", "test_kafka_room", "test_limits", "test_planted", "test_inbox", "test_inbox_planted"],
+    "oldest": ["test_campaign", "test_inbox_campaign"],
 }
 RUNS = [(version, module) for version in VERSIONS for kind, modules in MODULES.items() if version.startswith(kind)
         for module in modules]
