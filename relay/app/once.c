@@ -205,7 +205,7 @@ static void log_counts(struct services *services)
 
 enum exit_code once_run(struct settings *settings, int64_t timeout_ms)
 {
-    struct services services = {0};
+    struct services services = {NULL};
     struct error error;
     catch_signals();
     if (services_start(&services, settings, &error) != ERROR_NONE)
