@@ -156,7 +156,7 @@ static enum error_class move_offsets(struct receiver *receiver, const struct spa
 static enum error_class store_all_ids(struct receiver *receiver, const struct store_ground *ground,
                                       const struct span *span, struct error *error)
 {
-    struct store_id *ids = calloc(span->count, sizeof *ids);
+    struct store_id *ids = calloc(span->count + 1, sizeof *ids);
     size_t count = 0;
     if (!ids)
         return error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for ids");
@@ -179,7 +179,7 @@ static enum error_class store_all_ids(struct receiver *receiver, const struct st
 static enum error_class store_all_rows(struct receiver *receiver, const struct store_ground *ground,
                                        const struct span *span, struct error *error)
 {
-    const struct store_row **rows = calloc(span->count, sizeof *rows);
+    const struct store_row **rows = calloc(span->count + 1, sizeof *rows);
     size_t count = 0;
     if (!rows)
         return error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for rows");
