@@ -10,7 +10,9 @@
 #include "errors.h"
 #include "member.h"
 
-enum { CONSUMER_MAGIC = 0x636f6e73, EXCLUDED_MAX = 2 * CONSUMER_TOPIC_MAX + 16 };
+enum { CONSUMER_MAGIC = 0x636f6e73, EXCLUDED_MAX = 2 * CONSUMER_TOPIC_MAX + 128 };
+
+#define POSITIONS_TOPICS "^boxrelay[.].*[.]positions$"
 
 struct consumer {
     uint32_t magic;
@@ -204,11 +206,18 @@ static void add_end(struct fetch *fetch, const rd_kafka_topic_partition_t *of)
     snprintf(end->topic, sizeof end->topic, "%s", of->topic);
 }
 
+/* "Subscribed topic not available: ^...": a regular expression that matches nothing yet is no error. */
+static bool is_pattern_without_topic(rd_kafka_event_t *event)
+{
+    return rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART &&
+           strstr(rd_kafka_event_error_string(event), "not available: ^") != NULL;
+}
+
 /* What the library says of a partition or topic: its end, or why it cannot be read; the rest is of the client. */
 static void note_error(struct consumer *consumer, struct fetch *fetch, rd_kafka_event_t *event)
 {
     rd_kafka_topic_partition_t *of = rd_kafka_event_topic_partition(event);
-    bool is_pattern = of && of->topic[0] == '^'; /* that matches nothing yet: no error */
+    bool is_pattern = is_pattern_without_topic(event);
     enum error_class class = of && !is_pattern ? kafka_error_class(of->err) : ERROR_NONE;
     if (of && of->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET)
         class = ERROR_INTEGRITY;
@@ -324,10 +333,17 @@ static bool matches(const char *pattern, const char *topic)
     return is;
 }
 
+/* Kafka's own topics, and the positions of relays: what a regular expression may not mean. */
+static bool is_ignored(const struct consumer_options *options, const char *topic)
+{
+    return matches("^__", topic) || matches(POSITIONS_TOPICS, topic) ||
+           (options->excluded && strcmp(topic, options->excluded) == 0);
+}
+
 static bool is_subscribed(const struct consumer *consumer, const char *topic)
 {
     const struct consumer_options *options = &consumer->options;
-    if (strncmp(topic, "__", 2) == 0 || (options->excluded && strcmp(topic, options->excluded) == 0))
+    if (is_ignored(options, topic))
         return false;
     for (size_t i = 0; i < options->topic_count; i++)
         if (matches(options->topics[i], topic))
@@ -458,11 +474,12 @@ enum error_class consumer_open(const struct consumer_options *options, struct co
         abort();
     consumer->magic = CONSUMER_MAGIC;
     consumer->options = *options;
-    snprintf(consumer->ignored, sizeof consumer->ignored, "^__");
+    snprintf(consumer->ignored, sizeof consumer->ignored, "^__,%s", POSITIONS_TOPICS);
     if (options->excluded) {
         char quoted[EXCLUDED_MAX];
         quote(options->excluded, quoted);
-        snprintf(consumer->ignored, sizeof consumer->ignored, "^__,%.*s", EXCLUDED_MAX - 8, quoted);
+        snprintf(consumer->ignored, sizeof consumer->ignored, "^__,%s,%.*s", POSITIONS_TOPICS, EXCLUDED_MAX - 64,
+                 quoted);
     }
     const struct member_options member = {
         .settings = options->settings,

@@ -9,7 +9,7 @@ from live.relay import REPOSITORY
 
 RUN = REPOSITORY / "tests" / "bench" / "run.py"
 SCENARIOS = ("drain", "latency", "producers", "idle", "polls", "cleanup", "takeover")
-NAMED = ("indexes", "taking")
+NAMED = ("indexes", "taking", "storing")
 
 
 def test_every_scenario_is_in_the_documentation():
@@ -22,7 +22,7 @@ def test_every_scenario_is_in_the_documentation():
 @pytest.mark.full
 @pytest.mark.seconds(1200)
 def test_the_bench_runs(tmp_path):
-    done = subprocess.run([RUN, "--quick", "--rounds", "1", "--json", tmp_path / "bench.json", *SCENARIOS, *NAMED],
+    done = subprocess.run([RUN, "--quick", "--rounds", "1", "--stored-ids", "100000", "--json", tmp_path / "bench.json", *SCENARIOS, *NAMED],
                           capture_output=True, text=True, timeout=1100, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])

@@ -234,6 +234,7 @@ def test_what_is_found_later_is_read_from_its_beginning(reader, database, topic,
     assert sorted(ids(database)) == ["new partition", "new topic"]
     assert {row[0] for row in database.query("SELECT DISTINCT topic FROM relay.source")} == {
         f"{prefix}-one", f"{prefix}-two"}
+    assert relay.logged("UNKNOWN_TOPIC_OR_PART") == []
     relay.kill()
 
 
