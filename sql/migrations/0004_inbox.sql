@@ -139,8 +139,6 @@ COMMENT ON TABLE relay.held_key IS 'When the held messages of each key may be ta
 COMMENT ON COLUMN relay.held_key.next IS 'Held messages of the key with a smaller offset are finished';
 COMMENT ON COLUMN relay.held_key.token IS 'Of the claim that has the first message until due_at';
 
-CREATE SEQUENCE IF NOT EXISTS relay.claim_token AS bigint CACHE 1 NO CYCLE OWNED BY relay.held_key.token;
-
 -- Messages set aside: they could not be stored, or business code rejected them.
 CREATE TABLE IF NOT EXISTS relay.dead (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -1154,7 +1152,8 @@ BEGIN
         item := relay.taken_item(inbox, one.seq);
         CONTINUE WHEN item[6] = ANY (leased);
         leased := leased || item[6];
-        new_token := nextval('relay.claim_token');
+        -- Random: a number from a sequence may be given out again after a crash, and an old ack would fit a new lease.
+        new_token := ('x' || left(replace(gen_random_uuid()::text, '-', ''), 15))::bit(60)::bigint;
         UPDATE relay.held_key k SET next = item[5], token = new_token,
                 due_at = clock_timestamp() + lease
             WHERE k.source = item[3]::integer AND k.key_hash = item[6]::integer
