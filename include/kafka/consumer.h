@@ -27,7 +27,6 @@ struct consumer_options {
     const char *const *topics; /* names and ^regex; none: stays out of the group, only asks */
     size_t topic_count;
     const char *excluded; /* a topic that no regex may match */
-    const struct kafka_stop *stop;
 };
 
 struct consumer_partition {

@@ -215,7 +215,6 @@ enum error_class receiver_start(struct subscriptions *subscriptions, const struc
 void receiver_request_stop(struct receiver *receiver, bool now)
 {
     receiver->session_stop.level = now ? SESSION_STOP_NOW : SESSION_STOP_DRAIN;
-    receiver->kafka_stop.requested = true;
     receiver->stop = true;
 }
 

@@ -39,10 +39,11 @@ struct receiver_source {
     char topic[CONSUMER_TOPIC_MAX + 1];
     int32_t partition;
     struct store_source store;
-    struct error error; /* it is stopped; class ERROR_NONE: it is read [I5] */
-    bool checking;      /* read from its witness on, which was not seen yet */
-    int64_t end;        /* its end as last reached: all before is fetched; 0: not yet */
-    int64_t told;       /* the offset that Kafka was told last */
+    struct store_witness moved; /* what the open batch makes of store.witness */
+    struct error error;         /* it is stopped; class ERROR_NONE: it is read [I5] */
+    bool checking;              /* read from its witness on, which was not seen yet */
+    int64_t end;                /* its end as last reached: all before is fetched; 0: not yet */
+    int64_t told;               /* the offset that Kafka was told last */
 };
 
 struct receiver {
@@ -58,7 +59,6 @@ struct receiver {
     pthread_t thread;
     atomic_bool ended, wake, stop;
     struct session_stop session_stop;
-    struct kafka_stop kafka_stop;
     struct receiver_view view;
 
     struct subscriber subscriber;

@@ -71,7 +71,6 @@ enum error_class receiver_join(struct receiver *receiver)
         .topics = receiver->options.topics,
         .topic_count = receiver->options.topic_count,
         .excluded = receiver->service->positions_topic,
-        .stop = &receiver->kafka_stop,
     };
     if (receiver->consumer)
         return ERROR_NONE;

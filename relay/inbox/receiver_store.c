@@ -138,14 +138,14 @@ static enum error_class move_offsets(struct receiver *receiver, const struct spa
         move->next = intake->row.offset + 1;
         move->rows += intake->fate == INTAKE_STORE;
         move->bytes += intake->fate == INTAKE_STORE ? (int64_t)intake->message->value_size : 0;
-        move->witness.offset = (int64_t)i; /* of the last: its hash is made once */
+        move->witness.offset = (int64_t)i; /* of the last: only its hash is needed */
     }
     for (size_t i = 0; i < receiver->source_count; i++) {
         if (!moves[i].source)
             continue;
+        receiver->sources[i].moved = intake_witness(span->intakes[moves[i].witness.offset].message);
         moves[moved] = moves[i];
-        moves[moved].witness = intake_witness(span->intakes[moves[i].witness.offset].message);
-        moved++;
+        moves[moved++].witness = receiver->sources[i].moved;
     }
     enum error_class class = store_offsets(receiver->session, moves, moved, error);
     free(moves);
@@ -289,12 +289,10 @@ static void log_dead(struct receiver *receiver, const struct span *span)
 /* The transaction is committed: offsets in memory follow. */
 static void advance(struct receiver *receiver, const struct span *span)
 {
-    for (size_t i = 0; i < span->count; i++)
-        receiver->sources[span->intakes[i].source].store.next = span->intakes[i].row.offset + 1;
-    for (size_t i = span->count; i-- > 0;) {
-        struct store_source *store = &receiver->sources[span->intakes[i].source].store;
-        if (store->next == span->intakes[i].row.offset + 1)
-            store->witness = intake_witness(span->intakes[i].message);
+    for (size_t i = 0; i < span->count; i++) {
+        struct receiver_source *source = &receiver->sources[span->intakes[i].source];
+        source->store.next = span->intakes[i].row.offset + 1;
+        source->store.witness = source->moved;
     }
     receiver_view_stored(&receiver->view, span->intakes, span->count);
     log_dead(receiver, span);
