@@ -143,20 +143,23 @@ bool inbox_service_stream(struct inbox_service *service, size_t index, struct in
 MUST_CHECK enum error_class inbox_service_drained(struct inbox_service *service, bool *done, struct error *error);
 
 /* Where an inbox goes on after a partition is not what it was [I5]. */
-enum inbox_rebase_target { INBOX_REBASE_NOW, INBOX_REBASE_START };
+enum inbox_rebase_target { INBOX_REBASE_NOW, INBOX_REBASE_START, INBOX_REBASE_TIME };
 
 struct inbox_rebase {
     const char *stream; /* "inbox/main" */
     enum inbox_rebase_target target;
+    int64_t time_ms; /* INBOX_REBASE_TIME: unix */
+    bool force;      /* also where ids were forgotten already */
     const char *topic; /* NULL: all that the inbox has read */
     int32_t partition; /* -1: all of the topic */
     const char *actor;
 };
 
 /*
- * boxrelay rebase: reads the partitions anew from their first record, or from behind the last, as a new generation
- * [I7]: messages of the older one are finished first. Whoever reads them is fenced and goes on there within seconds.
- * Blocking; opens its own session and Kafka client. `summary` (256 bytes) says what was done.
+ * boxrelay rebase: reads the partitions anew from their first record, from a time, or from behind the last, as a new
+ * generation [I7]: messages of the older one are finished first. Whoever reads them is fenced and goes on there within
+ * seconds. INTEGRITY, IDS_FORGOTTEN: records would be read of a time whose ids are forgotten [I4]. Blocking; opens its own
+ * session and Kafka client. `summary` (256 bytes) says what was done.
  */
 MUST_CHECK enum error_class inbox_rebase(const struct inbox_service_options *options, const struct inbox_rebase *rebase,
                                          char summary[256], struct error *error);

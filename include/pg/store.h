@@ -28,6 +28,7 @@ struct store_inbox {
     bool keyless_in_order;
     bool started; /* the policy for a first start was applied */
     bool paused;
+    int64_t ids_since_ms; /* unix; ids stored before are forgotten. -1: none is */
 };
 
 /* CONFIG, NO_INBOX: there is none of this name. */

@@ -68,9 +68,11 @@ static const struct flag print_flags[] = {
 static const struct flag pause_flags[] = {
     {"--reason", "TEXT", "why, for everyone who looks at the status"}, FLAG_JSON, {0}};
 static const struct flag rebase_flags[] = {
-    {"--to", "now|start", "now: only what is written from now on; start: again all that is kept"},
+    {"--to", "now|start|TIME", "now: only what is written from now on; start: again all that is kept; of an inbox also a "
+                               "time, as 2030-01-31T12:00:00Z"},
     {"--topic", "TOPIC", "of an inbox: only this topic (default: all that it has read)"},
     {"--partition", "NUMBER", "of an inbox: only this partition of the topic"},
+    {"--force", NULL, "of an inbox: also records whose ids are forgotten, which may be stored a second time"},
     FLAG_JSON,
     {0},
 };
@@ -187,7 +189,8 @@ static const struct command children[] = {
                "--to now skips every row that is there; --to start publishes every row that is kept, also those\n"
                "that were published before: consumers see them twice.\n"
                "For an inbox, whose partition stopped because it is not what it was: --to start reads it anew from\n"
-               "its first record, --to now from behind its last. Ids that are known are still not stored again."},
+               "its first record, --to TIME from the first that is not older, --to now from behind its last. Ids that\n"
+               "are known are still not stored again; what is older than the ids that are kept is refused."},
     {.name = "health",
      .summary = "ask the running relay; exit 0 or 1, for exec probes",
      .run = health_run,

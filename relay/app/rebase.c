@@ -8,6 +8,7 @@
 #include "inbox/service.h"
 #include "outbox/service.h"
 #include "text.h"
+#include "units.h"
 
 /* Who did it, for the audit: PostgreSQL's own actor is the relay's user, which says nothing of the person. */
 static void name_actor(char *text, size_t size)
@@ -20,12 +21,13 @@ static void name_actor(char *text, size_t size)
     snprintf(text, size, "%s@%s", user && *user ? user : "command line", host);
 }
 
-static enum error_class rebase_outbox(const struct settings *settings, const char *stream, bool to_now,
-                                      const char *actor, char summary[256], struct error *error)
+static enum error_class rebase_outbox(const struct settings *settings, const struct inbox_rebase *rebase,
+                                      char summary[256], struct error *error)
 {
     struct outbox_service_options options;
+    enum rebase_target target = rebase->target == INBOX_REBASE_NOW ? REBASE_NOW : REBASE_START;
     settings_outbox_service(settings, &options);
-    return outbox_rebase(&options, stream, to_now ? REBASE_NOW : REBASE_START, actor, summary, error);
+    return outbox_rebase(&options, rebase->stream, target, rebase->actor, summary, error);
 }
 
 static enum error_class rebase_inbox(const struct settings *settings, const struct inbox_rebase *rebase,
@@ -59,30 +61,43 @@ static int32_t partition_of(const struct invocation *invocation)
     return *text && !*end && number >= 0 && number <= INT32_MAX ? (int32_t)number : -2;
 }
 
+static bool target_of(const char *to, struct inbox_rebase *rebase)
+{
+    bool to_now = strcmp(to, "now") == 0;
+    rebase->target = to_now ? INBOX_REBASE_NOW : INBOX_REBASE_START;
+    if (to_now || strcmp(to, "start") == 0)
+        return true;
+    rebase->target = INBOX_REBASE_TIME;
+    return units_time_parse(to, &rebase->time_ms);
+}
+
 enum exit_code rebase_run(const struct invocation *invocation)
 {
     const char *to = command_flag(invocation, "--to"), *stream = invocation->words[0];
     bool is_inbox = strncmp(stream, "inbox/", strlen("inbox/")) == 0;
     struct inbox_rebase rebase = {
-        .stream = stream, .topic = command_flag(invocation, "--topic"), .partition = partition_of(invocation)};
-    if (!to || (strcmp(to, "now") != 0 && strcmp(to, "start") != 0))
-        return command_usage(invocation, "needs --to now (skip what is there) or --to start (again all that is kept)");
+        .stream = stream,
+        .topic = command_flag(invocation, "--topic"),
+        .partition = partition_of(invocation),
+        .force = command_has(invocation, "--force"),
+    };
+    if (!to || !target_of(to, &rebase))
+        return command_usage(invocation, "needs --to now (skip what is there) or --to start (again all that is kept); "
+                                         "of an inbox also a time with its zone, as 2030-01-31T12:00:00Z");
     if (rebase.partition == -2 || (rebase.partition >= 0 && !rebase.topic))
         return command_usage(invocation, "--partition is a number, and needs --topic");
-    if (rebase.topic && !is_inbox)
-        return command_usage(invocation, "--topic and --partition are for streams named inbox/NAME");
+    if (!is_inbox && (rebase.topic || rebase.force || rebase.target == INBOX_REBASE_TIME))
+        return command_usage(invocation, "--topic, --partition, --force and times are for streams named inbox/NAME");
     struct settings *settings;
     enum exit_code code = command_settings(invocation, SETTINGS_NEED_ALL, &settings);
     if (code != EXIT_OK)
         return code;
     char actor[256], summary[256] = "";
     struct error error;
-    bool to_now = strcmp(to, "now") == 0;
     name_actor(actor, sizeof actor);
     rebase.actor = actor;
-    rebase.target = to_now ? INBOX_REBASE_NOW : INBOX_REBASE_START;
     enum error_class class = is_inbox ? rebase_inbox(settings, &rebase, summary, &error)
-                                      : rebase_outbox(settings, stream, to_now, actor, summary, &error);
+                                      : rebase_outbox(settings, &rebase, summary, &error);
     if (class != ERROR_NONE)
         code = say_error(&error, "cannot rebase the stream");
     else

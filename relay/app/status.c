@@ -33,6 +33,7 @@ enum exit_code status_run(const struct invocation *invocation)
         status_read(database.session, &streams, &count, &error) != ERROR_NONE) {
         code = say_error(&error, doing);
     } else {
+        status_text_mark_unused(streams, count, database.settings);
         (command_has(invocation, "--json") ? status_text_json : status_text_print)(streams, count, stdout);
         code = status_text_code(streams, count);
     }

@@ -44,13 +44,29 @@ static void size(int64_t bytes, char text[32])
         snprintf(text, 32, "%.*f%s", unit && number < 9.95 ? 1 : 0, number, units[unit]);
 }
 
-/* Schema relay has an inbox main from the beginning; that nobody feeds it is no failure. */
-static bool unused(const struct status_stream *stream)
+static bool unknown(const struct status_stream *stream) { return strcmp(stream->state, "unknown") == 0; }
+
+static bool is_configured(const struct settings *settings, const char *stream)
 {
-    return strncmp(stream->stream, "inbox/", strlen("inbox/")) == 0 && !stream->updated_at[0];
+    const char *name = strchr(stream, '/') + 1;
+    bool found = false;
+    if (strncmp(stream, "inbox/", strlen("inbox/")) == 0)
+        for (size_t i = 0; i < settings->inbox_count; i++)
+            found = found || strcmp(settings->inboxes[i].name, name) == 0;
+    else
+        for (size_t i = 0; settings->outbox_on && i < settings->outbox_count; i++)
+            found = found || strcmp(settings->outboxes[i].name, name) == 0;
+    return found;
 }
 
-static const char *state_of(const struct status_stream *stream) { return unused(stream) ? "unused" : stream->state; }
+void status_text_mark_unused(struct status_stream *streams, size_t count, const struct settings *settings)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool idle = !streams[i].updated_at[0] || streams[i].pending == 0;
+        if (unknown(&streams[i]) && idle && !is_configured(settings, streams[i].stream))
+            snprintf(streams[i].state, sizeof streams[i].state, "unused");
+    }
+}
 
 static void print_row(struct say_table *table, const struct status_stream *stream)
 {
@@ -62,7 +78,7 @@ static void print_row(struct say_table *table, const struct status_stream *strea
     if (stream->rows_per_second >= 0)
         snprintf(rate, sizeof rate, "%.0f", stream->rows_per_second);
     say_table_cell(table, "%s", stream->stream);
-    say_table_cell(table, "%s", stream->paused_at[0] ? "paused" : state_of(stream));
+    say_table_cell(table, "%s", stream->paused_at[0] ? "paused" : stream->state);
     say_table_cell(table, "%s", pending);
     say_table_cell(table, "%s", oldest);
     say_table_cell(table, "%s", rate);
@@ -72,8 +88,6 @@ static void print_row(struct say_table *table, const struct status_stream *strea
     say_table_cell(table, "%s", kept);
     say_table_cell(table, "%s", stream->leader[0] ? stream->leader : "-");
 }
-
-static bool unknown(const struct status_stream *stream) { return strcmp(state_of(stream), "unknown") == 0; }
 
 static void print_note(const struct status_stream *stream, FILE *out)
 {
@@ -137,7 +151,7 @@ static json_t *stream_json(const struct status_stream *stream)
 {
     json_t *item = json_object();
     json_object_set_new(item, "stream", json_string(stream->stream));
-    json_object_set_new(item, "state", json_string(state_of(stream)));
+    json_object_set_new(item, "state", json_string(stream->state));
     json_object_set_new(item, "pending", stream->pending < 0 ? json_null() : json_integer(stream->pending));
     json_object_set_new(item, "pending_is_bound", json_boolean(stream->pending_is_bound));
     json_object_set_new(item, "oldest_age_seconds", number_or_null(stream->oldest_seconds));

@@ -8,6 +8,13 @@
 
 #include "pg/status.h"
 #include "say.h"
+#include "settings.h"
+
+/*
+ * "unused" instead of "unknown": this configuration does not run the stream, and nothing of it waits. Schema relay has an
+ * outbox and an inbox main from the beginning; that nobody wants one is no failure.
+ */
+void status_text_mark_unused(struct status_stream *streams, size_t count, const struct settings *settings);
 
 /* A table, and below it a paragraph for each stream that is paused or has an error. */
 void status_text_print(const struct status_stream *streams, size_t count, FILE *out);

@@ -52,7 +52,10 @@ static enum error_class read_streams(struct watching *watching, struct status_st
         return error->class;
     if (migrate_check(watching->session, error) != ERROR_NONE)
         return error->class;
-    return status_read(watching->session, streams, count, error);
+    if (status_read(watching->session, streams, count, error) != ERROR_NONE)
+        return error->class;
+    status_text_mark_unused(*streams, *count, watching->settings);
+    return ERROR_NONE;
 }
 
 /* After a failure the next reading takes a new connection, and what was read before it stays. */

@@ -1,8 +1,10 @@
 /* boxrelay rebase inbox/...: the operator's choice where a partition is not what it was [I5]. */
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "inbox/service.h"
@@ -11,7 +13,7 @@
 #include "pg/migrate.h"
 #include "pg/store.h"
 
-enum { ASK_MS_MAX = 10000 };
+enum { ASK_MS_MAX = 10000, TIME_TEXT = 32 };
 
 struct rebasing {
     const struct inbox_rebase *wanted;
@@ -45,6 +47,56 @@ static bool is_wanted(const struct inbox_rebase *wanted, const struct store_next
            (wanted->partition < 0 || wanted->partition == next->partition);
 }
 
+static void format_time(int64_t unix_ms, char text[TIME_TEXT])
+{
+    time_t seconds = (time_t)((unix_ms + 999) / 1000);
+    struct tm parts;
+    strftime(text, TIME_TEXT, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &parts));
+}
+
+/* The offset of the first record that is not older. */
+static enum error_class seek(struct rebasing *r, const struct store_next *next, int64_t unix_ms, int64_t *offset,
+                             struct error *error)
+{
+    struct consumer_partition found = {.partition = next->partition};
+    snprintf(found.topic, sizeof found.topic, "%s", next->topic);
+    enum error_class class = consumer_seek_time(r->consumer, &found, 1, unix_ms, ASK_MS_MAX, error);
+    *offset = found.offset;
+    return class;
+}
+
+/*
+ * [I4] An id is kept for its retention after its message was stored, which is never before the record's own time. What
+ * is younger than the oldest ids is known if it was ever stored; what is older could be stored a second time.
+ */
+static enum error_class check_ids(struct rebasing *r, const struct store_next *next, int64_t first, struct error *error)
+{
+    int64_t known;
+    char since[TIME_TEXT];
+    if (r->inbox.ids_since_ms < 0 || r->wanted->force || first >= next->next)
+        return ERROR_NONE;
+    if (seek(r, next, r->inbox.ids_since_ms, &known, error) || first >= known)
+        return error->class;
+    format_time(r->inbox.ids_since_ms, since);
+    error_set(error, ERROR_INTEGRITY, "IDS_FORGOTTEN",
+              "%s/%d would be read from offset %" PRId64 ", but of messages before offset %" PRId64
+              " the ids may be forgotten (those stored before %s are): they would be stored a second time",
+              next->topic, (int)next->partition, first, known, since);
+    return error_hint(error, "--to %s reads what is newer; --force reads them all the same", since);
+}
+
+static enum error_class find_first(struct rebasing *r, const struct store_next *next, int64_t *first,
+                                   struct error *error)
+{
+    int64_t begin, end;
+    if (r->wanted->target == INBOX_REBASE_TIME)
+        return seek(r, next, r->wanted->time_ms, first, error);
+    enum error_class class =
+        consumer_range(r->consumer, next->topic, next->partition, ASK_MS_MAX, &begin, &end, error);
+    *first = r->wanted->target == INBOX_REBASE_START ? begin : end;
+    return class;
+}
+
 /* Asks Kafka before anything is written. */
 static enum error_class find_firsts(struct rebasing *r, struct error *error)
 {
@@ -53,13 +105,11 @@ static enum error_class find_firsts(struct rebasing *r, struct error *error)
         return error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for partitions");
     for (size_t i = 0; i < r->count; i++) {
         const struct store_next *next = &r->nexts[i];
-        int64_t first, end;
         r->firsts[i] = -1;
         if (!is_wanted(r->wanted, next))
             continue;
-        if (consumer_range(r->consumer, next->topic, next->partition, ASK_MS_MAX, &first, &end, error))
+        if (find_first(r, next, &r->firsts[i], error) || check_ids(r, next, r->firsts[i], error))
             return error->class;
-        r->firsts[i] = r->wanted->target == INBOX_REBASE_START ? first : end;
         r->wanted_count++;
     }
     if (r->wanted_count)
@@ -68,21 +118,39 @@ static enum error_class find_firsts(struct rebasing *r, struct error *error)
     return error_hint(error, "SELECT topic, partition FROM relay.source shows which it has");
 }
 
+/* For the audit. The caller frees it. */
+static char *describe(const struct inbox_rebase *wanted, const char *to)
+{
+    json_t *detail = json_pack("{s:s, s:s*, s:b}", "to", to, "topic", wanted->topic, "force", (int)wanted->force);
+    if (detail && wanted->partition >= 0)
+        json_object_set_new(detail, "partition", json_integer(wanted->partition));
+    char *text = detail ? json_dumps(detail, 0) : NULL;
+    json_decref(detail);
+    return text;
+}
+
 static enum error_class write_all(struct rebasing *r, char summary[256], struct error *error)
 {
+    static const char *const places[] = {[INBOX_REBASE_NOW] = "behind the last record",
+                                         [INBOX_REBASE_START] = "the first record"};
+    static const char *const names[] = {[INBOX_REBASE_NOW] = "now", [INBOX_REBASE_START] = "start"};
+    char time[TIME_TEXT];
+    bool by_time = r->wanted->target == INBOX_REBASE_TIME;
+    format_time(r->wanted->time_ms, time);
+    char *detail = describe(r->wanted, by_time ? time : names[r->wanted->target]);
     enum error_class class = store_transaction(r->session, error);
     for (size_t i = 0; i < r->count && !class; i++)
         if (r->firsts[i] >= 0)
             class = store_rebase(r->session, &r->inbox, r->nexts[i].topic, r->nexts[i].partition, r->firsts[i], error);
     snprintf(summary, 256, "%s: %zu partition%s read anew from %s", r->wanted->stream, r->wanted_count,
-             r->wanted_count == 1 ? " is" : "s are",
-             r->wanted->target == INBOX_REBASE_START ? "the first record" : "behind the last record");
+             r->wanted_count == 1 ? " is" : "s are", by_time ? time : places[r->wanted->target]);
     if (!class)
-        class = catalog_audit(r->session, r->wanted->actor, "rebase", r->wanted->stream, "{}", error);
+        class = catalog_audit(r->session, r->wanted->actor, "rebase", r->wanted->stream, detail ? detail : "{}", error);
     if (!class)
         class = store_commit(r->session, error);
     if (class)
         store_rollback(r->session);
+    free(detail);
     return class;
 }
 

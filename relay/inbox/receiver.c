@@ -218,6 +218,8 @@ void receiver_request_stop(struct receiver *receiver, bool now)
     receiver->stop = true;
 }
 
+void receiver_wake(struct receiver *receiver) { receiver->wake = true; }
+
 void receiver_free(struct receiver **receiver)
 {
     if (!*receiver)

@@ -99,6 +99,9 @@ MUST_CHECK enum error_class receiver_start(struct subscriptions *subscriptions,
 /* Thread: any. */
 void receiver_request_stop(struct receiver *receiver, bool now);
 
+/* An operator did something: a stopped inbox tries again now. Thread: any. */
+void receiver_wake(struct receiver *receiver);
+
 /* Joins and frees; after it has ended. */
 void receiver_free(struct receiver **receiver);
 

@@ -125,8 +125,10 @@ static void renew(struct inbox_service *service, struct subscriptions *old)
     for (size_t i = 0; i < service->count; i++) {
         struct inbox *inbox = &service->inboxes[i];
         bool kept = subscriptions_stream(service->subscriptions, inbox->name) != NULL;
-        if (kept && !inbox->renewed && subscriptions_same(old, service->subscriptions, inbox->name))
+        if (kept && !inbox->renewed && subscriptions_same(old, service->subscriptions, inbox->name)) {
+            receiver_wake(inbox->receiver);
             continue;
+        }
         inbox->renewed = true;
         receiver_request_stop(inbox->receiver, false);
     }

@@ -66,7 +66,7 @@ static const struct {
     {0, "group.protocol.type", NULL, "all instances must agree on it"},
     {0, "max.poll.interval.ms", NULL, "a slow broker must not cost the leadership"},
     {0, "test.mock.num.brokers", NULL, "a cluster that is not there keeps nothing"},
-    {CONF_GROUP | CONF_INBOX, "partition.assignment.strategy", "range", "all instances must agree on it"},
+    {0, "partition.assignment.strategy", NULL, "all instances must agree on it"},
     {CONF_GROUP | CONF_INBOX, "session.timeout.ms", TEXT(6000), "it decides how soon another instance takes over"},
     {CONF_GROUP | CONF_INBOX, "heartbeat.interval.ms", TEXT(500), "it decides how soon another instance takes over"},
     {CONF_GROUP | CONF_INBOX, "topic.metadata.refresh.interval.ms", TEXT(2000),

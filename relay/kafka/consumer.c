@@ -10,7 +10,11 @@
 #include "errors.h"
 #include "member.h"
 
-enum { CONSUMER_MAGIC = 0x636f6e73, EXCLUDED_MAX = 2 * CONSUMER_TOPIC_MAX + 128 };
+enum {
+    CONSUMER_MAGIC = 0x636f6e73,
+    EXCLUDED_MAX = 2 * CONSUMER_TOPIC_MAX + 128,
+    COOPERATIVE_VERSION = 0x020601ff, /* librdkafka; before, a cooperative member could rejoin for ever */
+};
 
 #define POSITIONS_TOPICS "^boxrelay[.].*[.]positions$"
 
@@ -22,6 +26,7 @@ struct consumer {
     bool fatal;
     bool rebalanced; /* not told to the caller yet */
     bool paused;
+    bool cooperative; /* partitions that stay are read on while others move */
     struct consumer_partition *assigned;
     size_t assigned_count;
     rd_kafka_topic_partition_list_t *reading; /* NULL: nothing */
@@ -81,20 +86,42 @@ static void add(struct fetch *fetch, rd_kafka_event_t *event, const rd_kafka_mes
 
 /* ---- rebalances ---- */
 
+static void remember_one(struct consumer *consumer, const rd_kafka_topic_partition_t *from)
+{
+    struct consumer_partition *to = &consumer->assigned[consumer->assigned_count++];
+    snprintf(to->topic, sizeof to->topic, "%s", from->topic);
+    to->partition = from->partition;
+    to->offset = -1;
+}
+
+/* A group that is not cooperative gives all at once, and takes all at once. */
 static void remember(struct consumer *consumer, const rd_kafka_topic_partition_list_t *list)
 {
-    size_t count = list && list->cnt > 0 ? (size_t)list->cnt : 0;
-    free(consumer->assigned);
-    consumer->assigned = calloc(count ? count : 1, sizeof consumer->assigned[0]);
+    int count = list ? list->cnt : 0;
+    consumer->assigned_count = 0;
+    consumer->assigned = reallocarray(consumer->assigned, (size_t)count + 1, sizeof consumer->assigned[0]);
     if (!consumer->assigned)
         abort();
-    for (size_t i = 0; i < count; i++) {
-        struct consumer_partition *to = &consumer->assigned[i];
-        snprintf(to->topic, sizeof to->topic, "%s", list->elems[i].topic);
-        to->partition = list->elems[i].partition;
-        to->offset = -1;
+    for (int i = 0; i < count; i++)
+        remember_one(consumer, &list->elems[i]);
+}
+
+/* One that is cooperative gives and takes some. */
+static void remember_change(struct consumer *consumer, bool assigned, const rd_kafka_topic_partition_list_t *list)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < consumer->assigned_count; i++) {
+        const struct consumer_partition *have = &consumer->assigned[i];
+        if (!rd_kafka_topic_partition_list_find(list, have->topic, have->partition))
+            consumer->assigned[kept++] = *have;
     }
-    consumer->assigned_count = count;
+    consumer->assigned_count = kept;
+    consumer->assigned =
+        reallocarray(consumer->assigned, kept + (size_t)list->cnt + 1, sizeof consumer->assigned[0]);
+    if (!consumer->assigned)
+        abort();
+    for (int i = 0; assigned && i < list->cnt; i++)
+        remember_one(consumer, &list->elems[i]);
 }
 
 static void forget_reading(struct consumer *consumer)
@@ -104,35 +131,90 @@ static void forget_reading(struct consumer *consumer)
     consumer->reading = NULL;
 }
 
-/*
- * Changes what is read, and waits until the library has stopped what was read before. It stops partitions by messages
- * to its own main thread, and where a second change overtakes the answers, it stops a partition twice and asserts that
- * it did not (2.0.2, rd_kafka_assignment_partition_stopped). Asking for the assignment is a message to the same queue,
- * which is answered in its order: the first answer comes behind the stop, the second behind the stop's own answer.
- */
-static int change_assignment(struct consumer *consumer, const rd_kafka_topic_partition_list_t *list)
+/* What the library reads now. NULL: it does not say. */
+static rd_kafka_topic_partition_list_t *ask_assignment(const struct consumer *consumer)
 {
-    int code = rd_kafka_assign(consumer->member.handle, list);
+    rd_kafka_topic_partition_list_t *now = NULL;
+    return rd_kafka_assignment(consumer->member.handle, &now) == RD_KAFKA_RESP_ERR_NO_ERROR ? now : NULL;
+}
+
+/*
+ * Waits until the library has stopped what it was told to stop. It stops partitions by messages to its own main thread,
+ * and where a second change overtakes the answers, it stops a partition twice and asserts that it did not (2.0.2,
+ * rd_kafka_assignment_partition_stopped). Asking for the assignment is a message to the same queue, which is answered in
+ * its order: the first answer comes behind the stop, the second behind the stop's own answer.
+ */
+static void wait_stopped(const struct consumer *consumer)
+{
     for (int i = 0; i < 2; i++) {
-        rd_kafka_topic_partition_list_t *now = NULL;
-        if (rd_kafka_assignment(consumer->member.handle, &now) == RD_KAFKA_RESP_ERR_NO_ERROR && now)
+        rd_kafka_topic_partition_list_t *now = ask_assignment(consumer);
+        if (now)
             rd_kafka_topic_partition_list_destroy(now);
     }
+}
+
+static int code_of(rd_kafka_error_t *error)
+{
+    int code = error ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (error)
+        rd_kafka_error_destroy(error);
     return code;
 }
 
+/* A cooperative group allows only additions and removals, and waits for one of that kind after a rebalance. */
+static int remove_all(const struct consumer *consumer)
+{
+    rd_kafka_topic_partition_list_t *now = ask_assignment(consumer);
+    if (!now)
+        return RD_KAFKA_RESP_ERR__FAIL;
+    int code = code_of(rd_kafka_incremental_unassign(consumer->member.handle, now));
+    rd_kafka_topic_partition_list_destroy(now);
+    wait_stopped(consumer);
+    return code;
+}
+
+static int add_all(const struct consumer *consumer, const rd_kafka_topic_partition_list_t *list)
+{
+    return code_of(rd_kafka_incremental_assign(consumer->member.handle, list));
+}
+
+/* Changes what is read. */
+static int change_assignment(const struct consumer *consumer, const rd_kafka_topic_partition_list_t *list)
+{
+    if (!consumer->cooperative) {
+        int code = rd_kafka_assign(consumer->member.handle, list);
+        wait_stopped(consumer);
+        return code;
+    }
+    int code = remove_all(consumer);
+    return code ? code : add_all(consumer, list);
+}
+
 /* The group's answer is acknowledged with nothing to read: what is read says consumer_read. */
+static void acknowledge(const struct consumer *consumer, bool assigned)
+{
+    rd_kafka_topic_partition_list_t *nothing = rd_kafka_topic_partition_list_new(1);
+    if (consumer->cooperative) {
+        if (assigned)
+            add_all(consumer, nothing);
+        remove_all(consumer);
+    } else {
+        rd_kafka_assign(consumer->member.handle, assigned ? nothing : NULL);
+        wait_stopped(consumer);
+    }
+    rd_kafka_topic_partition_list_destroy(nothing);
+}
+
 static void rebalance(struct consumer *consumer, rd_kafka_event_t *event)
 {
-    rd_kafka_topic_partition_list_t *nothing = NULL;
+    const rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(event);
     bool assigned = rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-    if (assigned)
-        nothing = rd_kafka_topic_partition_list_new(1);
-    remember(consumer, assigned ? rd_kafka_event_topic_partition_list(event) : NULL);
+    if (consumer->cooperative)
+        remember_change(consumer, assigned, list);
+    else
+        remember(consumer, assigned ? list : NULL);
     forget_reading(consumer);
-    change_assignment(consumer, nothing);
-    if (nothing)
-        rd_kafka_topic_partition_list_destroy(nothing);
+    acknowledge(consumer, assigned);
     consumer->rebalanced = true;
 }
 
@@ -474,6 +556,7 @@ enum error_class consumer_open(const struct consumer_options *options, struct co
         abort();
     consumer->magic = CONSUMER_MAGIC;
     consumer->options = *options;
+    consumer->cooperative = rd_kafka_version() >= COOPERATIVE_VERSION;
     snprintf(consumer->ignored, sizeof consumer->ignored, "^__,%s", POSITIONS_TOPICS);
     if (options->excluded) {
         char quoted[EXCLUDED_MAX];
@@ -487,6 +570,7 @@ enum error_class consumer_open(const struct consumer_options *options, struct co
         .group_id = options->group_id,
         .instance_id = options->instance_id,
         .client_id = options->client_id,
+        .strategy = consumer->cooperative ? "cooperative-sticky" : "range",
         .topics = options->topics,
         .topic_count = options->topic_count,
         .ignored_topics = consumer->ignored,

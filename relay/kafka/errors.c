@@ -150,6 +150,9 @@ static const struct advice advices[] = {
     {RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT,
      "the brokers allow less: raise transaction.max.timeout.ms there to 30000 "
      "or more"},
+    {RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL,
+     "the other members of the group share partitions in another way: they are no relays, or their librdkafka is older "
+     "than 2.6.1 and this one is not, or the other way round; stop one kind"},
     {RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
      "too few replicas are in sync for min.insync.replicas: see which broker is away"},
     {RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND,

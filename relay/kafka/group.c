@@ -53,15 +53,6 @@ static void rebalance(struct group *group, rd_kafka_event_t *event)
     rd_kafka_assign(group->member.handle, NULL);
 }
 
-/* Partitions are paused, so no records come; what comes as a message is a partition's error. */
-static void note_messages(struct group *group, rd_kafka_event_t *event)
-{
-    const rd_kafka_message_t *message;
-    while ((message = rd_kafka_event_message_next(event)))
-        if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
-            member_note_error(&group->member, message->err, rd_kafka_message_errstr(message));
-}
-
 /* A fenced member is out for good; the library forgets its partitions without a word. */
 static void lose_all(struct group *group)
 {
@@ -81,17 +72,10 @@ static void note_fatal(struct group *group)
 static void serve(void *opaque, rd_kafka_event_t *event)
 {
     struct group *group = opaque;
-    switch (rd_kafka_event_type(event)) {
-    case RD_KAFKA_EVENT_REBALANCE:
+    if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_REBALANCE)
         rebalance(group, event);
-        break;
-    case RD_KAFKA_EVENT_FETCH:
-        note_messages(group, event);
-        break;
-    default:
+    else
         member_note(&group->member, event);
-        break;
-    }
     rd_kafka_event_destroy(event);
 }
 
@@ -104,6 +88,7 @@ enum error_class group_open(const struct group_options *options, struct group **
         .group_id = options->group_id,
         .instance_id = options->instance_id,
         .client_id = options->client_id,
+        .strategy = "range",
         .topics = &options->topic,
         .topic_count = 1,
     };

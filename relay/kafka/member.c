@@ -53,6 +53,8 @@ static enum error_class ignore_topics(rd_kafka_conf_t *conf, const char *ignored
 static enum error_class set_member(rd_kafka_conf_t *conf, const struct member_options *options, struct error *error)
 {
     enum error_class class = conf_set(conf, "group.id", options->group_id, error);
+    if (class == ERROR_NONE)
+        class = conf_set(conf, "partition.assignment.strategy", options->strategy, error);
     if (class == ERROR_NONE && options->instance_id)
         class = conf_set(conf, "group.instance.id", options->instance_id, error);
     if (class == ERROR_NONE && options->ignored_topics)
@@ -129,7 +131,7 @@ void member_note(struct member *member, rd_kafka_event_t *event)
         member->reason_ms = clock_monotonic_ms();
 }
 
-void member_note_error(struct member *member, int code, const char *text)
+static void note_error(struct member *member, int code, const char *text)
 {
     reason_note_error(&member->reason, code, text);
     member->reason_ms = clock_monotonic_ms();
@@ -141,7 +143,7 @@ bool member_is_fatal(struct member *member)
     int code = rd_kafka_fatal_error(member->handle, text, sizeof text);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return false;
-    member_note_error(member, code, text);
+    note_error(member, code, text);
     return true;
 }
 

@@ -29,6 +29,7 @@ struct member_options {
     const struct kafka_settings *settings;
     enum conf_kind kind;
     const char *group_id, *instance_id, *client_id; /* instance_id NULL: dynamic membership */
+    const char *strategy; /* partition.assignment.strategy */
     const char *const *topics;
     size_t topic_count;
     const char *ignored_topics; /* property topic.blacklist, beside the user's own; NULL: none */
@@ -42,9 +43,8 @@ MUST_CHECK enum error_class member_open(struct member *member, const struct memb
 /* Leaves the group at once, serving what its last rebalance brings, and destroys. */
 void member_close(struct member *member, void (*serve)(void *opaque, rd_kafka_event_t *event), void *opaque);
 
-/* Keeps what an error or log event, or a code without one, says. */
+/* Keeps what an error or log event says. */
 void member_note(struct member *member, rd_kafka_event_t *event);
-void member_note_error(struct member *member, int code, const char *text);
 
 /* Is the client out for good? Its reason is noted then. */
 bool member_is_fatal(struct member *member);

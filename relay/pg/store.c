@@ -77,7 +77,8 @@ enum error_class store_find(struct session *session, const char *name, struct st
         *inbox = (struct store_inbox){.payload = payload_named(PQgetvalue(result, 0, 2)),
                                       .keyless_in_order = is_true(result, 4),
                                       .started = is_true(result, 5),
-                                      .paused = is_true(result, 6)};
+                                      .paused = is_true(result, 6),
+                                      .ids_since_ms = PQgetisnull(result, 0, 7) ? -1 : number_at(result, 7)};
         snprintf(inbox->relation, sizeof inbox->relation, "%s", PQgetvalue(result, 0, 1));
         found = uuid_parse(PQgetvalue(result, 0, 0), (size_t)PQgetlength(result, 0, 0), &inbox->uuid);
     }

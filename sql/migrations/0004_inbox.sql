@@ -22,9 +22,11 @@ CREATE TABLE IF NOT EXISTS relay.ring (
     slot smallint NOT NULL DEFAULT 0 CONSTRAINT slot_is_in_the_ring CHECK (slot BETWEEN 0 AND 3),
     slot_since timestamptz NOT NULL DEFAULT clock_timestamp(),
     generation smallint NOT NULL DEFAULT 0 CONSTRAINT generation_is_in_the_ring CHECK (generation BETWEEN 0 AND 7),
-    generation_since timestamptz NOT NULL DEFAULT clock_timestamp()
+    generation_since timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ids_since timestamptz
 );
 COMMENT ON TABLE relay.ring IS 'The open slot of each inbox, and the open generation of its ids';
+COMMENT ON COLUMN relay.ring.ids_since IS 'Ids that were stored before are forgotten; NULL: none is. What is older is not read again';
 
 -- [I7] A partition of a topic as read by an inbox. One whose offset moves back gets a new row with the next
 -- generation: order is (generation, offset), and its lanes open only when the older generations are finished.

@@ -100,16 +100,17 @@ $relay$;
 CREATE OR REPLACE FUNCTION relay.clean_ids(of_stream relay.stream, inbox_table text, id_retention interval) RETURNS text
 LANGUAGE plpgsql VOLATILE SET search_path TO pg_catalog, pg_temp AS $relay$
 DECLARE
-    old smallint;
+    old relay.closed_generation;
 BEGIN
-    SELECT c.generation INTO old FROM relay.closed_generation c
+    SELECT c.* INTO old FROM relay.closed_generation c
         WHERE c.stream = of_stream.uuid AND c.closed_at < clock_timestamp() - id_retention
         ORDER BY c.closed_at LIMIT 1;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    EXECUTE format('TRUNCATE TABLE ONLY relay.%I', inbox_table || '#id' || old);
-    DELETE FROM relay.closed_generation c WHERE c.stream = of_stream.uuid AND c.generation = old;
+    EXECUTE format('TRUNCATE TABLE ONLY relay.%I', inbox_table || '#id' || old.generation);
+    DELETE FROM relay.closed_generation c WHERE c.stream = of_stream.uuid AND c.generation = old.generation;
+    UPDATE relay.ring r SET ids_since = old.closed_at WHERE r.stream = of_stream.uuid;
     RETURN 'forget ids';
 END
 $relay$;

@@ -79,10 +79,6 @@ static void test_status_code(void **state)
     assert_int_equal(status_text_code(streams, 0), EXIT_OK);
     snprintf(streams[0].state, sizeof streams[0].state, "unknown");
     assert_int_equal(status_text_code(streams, 2), EXIT_DEGRADED);
-    snprintf(streams[0].stream, sizeof streams[0].stream, "inbox/main");
-    assert_int_equal(status_text_code(streams, 2), EXIT_DEGRADED); /* somebody fed it before */
-    streams[0].updated_at[0] = '\0';
-    assert_int_equal(status_text_code(streams, 2), EXIT_OK); /* nobody wants it */
     fail_with(&streams[1], ERROR_INTEGRITY);
     assert_int_equal(status_text_code(streams, 2), EXIT_REFUSED);
     streams[0] = stream_of("backoff");
@@ -121,25 +117,30 @@ static void test_status_text(void **state)
     free(text);
 }
 
-/* The schema makes an inbox main; where nobody feeds it, it is shown, and nothing is wrong. */
-static void test_status_of_an_unused_inbox(void **state)
+/* The schema makes an outbox and an inbox main; one that is not configured is shown, and nothing is wrong. */
+static void test_status_of_unused_streams(void **state)
 {
     (void)state;
-    struct status_stream stream = {.pending = -1,
-                                   .oldest_seconds = -1,
-                                   .rows_per_second = -1,
-                                   .size_bytes = -1,
-                                   .oldest_slot_seconds = -1,
-                                   .stream = "inbox/main",
-                                   .state = "unknown"};
-    char *text;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
-    status_text_print(&stream, 1, out);
-    fclose(out);
-    assert_string_equal(text, "STREAM      STATE   PENDING  OLDEST  ROWS/S  DEAD  PARKED  SIZE  KEPT  LEADER\n"
-                              "inbox/main  unused        -       -       -     0       0     -     -  -\n");
-    free(text);
+    static struct settings settings = {
+        .outbox_on = false, .outbox_count = 1, .outboxes[0].name = "main", .inbox_count = 1, .inboxes[0].name = "bills"};
+    struct status_stream streams[] = {
+        {.stream = "inbox/bills", .state = "unknown"},
+        {.stream = "inbox/main", .state = "unknown"},
+        {.stream = "inbox/other", .state = "fetch", .updated_at = "2026-01-02T03:04:05Z"},
+        {.stream = "outbox/left", .state = "unknown", .updated_at = "2026-01-02T03:04:05Z", .pending = 3},
+        {.stream = "outbox/main", .state = "unknown"},
+    };
+    status_text_mark_unused(streams, COUNT_OF(streams), &settings);
+    assert_string_equal(streams[0].state, "unknown");
+    assert_string_equal(streams[1].state, "unused");
+    assert_string_equal(streams[2].state, "fetch");
+    assert_string_equal(streams[3].state, "unknown");
+    assert_string_equal(streams[4].state, "unused");
+    assert_int_equal(status_text_code(&streams[1], 2), EXIT_OK);
+    settings.outbox_on = true;
+    snprintf(streams[4].state, sizeof streams[4].state, "unknown");
+    status_text_mark_unused(&streams[4], 1, &settings);
+    assert_string_equal(streams[4].state, "unknown");
 }
 
 static void test_wrapped(void **state)
@@ -185,7 +186,7 @@ int main(void)
         cmocka_unit_test(test_news),
         cmocka_unit_test(test_status_code),
         cmocka_unit_test(test_phases_of_inboxes),
-        cmocka_unit_test(test_status_of_an_unused_inbox),
+        cmocka_unit_test(test_status_of_unused_streams),
         cmocka_unit_test(test_status_text),
         cmocka_unit_test(test_wrapped),
         cmocka_unit_test(test_exit_codes),

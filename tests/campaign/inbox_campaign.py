@@ -62,10 +62,14 @@ class InboxCampaign(Campaign):
         self.worker_count, self.workers = workers, []
 
     def options(self):
-        """Of the inbox, from the seed: batches, and how much may wait."""
+        """Of the inbox, from the seed: batches, how much may wait, and how soon what is done is cleaned away.
+
+        A copy is sent soon after its message but may be stored much later, after outages: ids are kept longer.
+        """
         chance = random.Random(f"{self.seed}/options")
         return {"topics": list(workload.TOPICS), "batch_rows_max": self.batch_rows_max,
-                "waiting_rows_max": chance.choice([2_000, 20_000, 1_000_000])}
+                "waiting_rows_max": chance.choice([2_000, 20_000, 1_000_000]),
+                "retention": chance.choice(["1s", "4s", "20s"]), "id_retention": "10m"}
 
     def prepare(self):
         """Servers, schema, relays, senders, workers."""
@@ -158,7 +162,7 @@ class InboxCampaign(Campaign):
             did.update(json.loads((self.folder / f"worker-{number}.json").read_text()))
         result = {
             "good": good, "seed": self.seed, "messages": judged.messages, "effects": judged.effects,
-            "duplicates": judged.duplicates, "dead": judged.dead, "partitions": judged.partitions,
+            "duplicates": judged.duplicates, "dead": judged.dead, "partitions": judged.partitions, "kept": judged.kept,
             "faults": sum(self.kinds.values()), "fault_kinds": dict(self.kinds), "reached": dict(self.bench.notes),
             "workers": dict(did), "holds": judged.holds, "wrong": dict(judged.counts), "aborts": aborts,
             "options": self.options(), "quiet_s": self.figures["quiet_s"], "stuck": self.stuck, "seconds": round(seconds),
@@ -192,7 +196,7 @@ def details(result):
         return ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda p: -p[1]))
     lines = [f"faults: {listed(result['fault_kinds'])}", f"of these: {listed(result['reached'])}",
              f"workers: {listed(result['workers'])}; {result['holds']} holds of rolled back transactions and leases",
-             f"inbox: {result['options']}; {result['partitions']} partitions",
+             f"inbox: {result['options']}; {result['partitions']} partitions; still in the table: {result['kept']}",
              f"relay processes: {result['relay_processes']}, ended by themselves: {result['own_exits'] or 'none'}",
              f"without progress for 90 s: {result['stuck']} times"]
     lines += [f"versions: {result['versions']}", f"machine: {result['machine']}"]

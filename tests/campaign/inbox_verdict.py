@@ -116,7 +116,8 @@ WHERE t.last >= coalesce((SELECT max(o.next) FROM relay.source s JOIN relay.sour
 COUNTS = """
 SELECT (SELECT count(*) FROM campaign.truth), (SELECT count(*) FROM campaign.effect WHERE fate = 'done'),
        (SELECT count(*) FROM campaign.truth WHERE kind IN ('good', 'reject')), (SELECT count(*) FROM campaign.effect),
-       (SELECT count(*) FROM campaign.hold), (SELECT count(*) FROM (SELECT FROM campaign.truth GROUP BY topic, partition) p)"""
+       (SELECT count(*) FROM campaign.hold), (SELECT count(*) FROM (SELECT FROM campaign.truth GROUP BY topic, partition) p),
+       (SELECT count(*) FROM relay.inbox)"""
 EXAMPLES_MAX = 5
 
 
@@ -127,6 +128,7 @@ class Verdict:
         self.counts = Counter({name: 0 for name in (*CHECKS, "senders_disagree")})
         self.examples = defaultdict(list)
         self.dead, self.messages, self.effects, self.duplicates, self.holds, self.partitions = {}, 0, 0, 0, 0, 0
+        self.kept = 0
 
     def add(self, what, rows):
         """What is wrong."""
@@ -206,6 +208,7 @@ def check_all(connection, verdict=None):
         cursor.execute("SELECT class, count(*) FROM relay.dead_letter GROUP BY class")
         verdict.dead = dict(cursor.fetchall())
         cursor.execute(COUNTS)
-        ((verdict.messages, verdict.effects, storable, finished, verdict.holds, verdict.partitions),) = cursor.fetchall()
+        ((verdict.messages, verdict.effects, storable, finished, verdict.holds, verdict.partitions,
+          verdict.kept),) = cursor.fetchall()
     verdict.duplicates = storable - finished - verdict.dead.get("CONFLICT", 0)
     return verdict

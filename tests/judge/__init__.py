@@ -3,7 +3,7 @@
     for record in judge.read(kafka, ["payments"]):
         print(record.key, record.value, record.header("id"))
 
-and Sender, a Java producer for messages that come from other services.
+and Sender, a Java producer for messages that come from other services; Member, a consumer in a group of a relay's.
 """
 import hashlib
 import subprocess
@@ -230,3 +230,29 @@ class Sender:
         except OSError:
             pass  # it has ended before
         self.child.end(5)
+
+
+class Member:
+    """A Java consumer that has joined a group with an assignor that no relay knows; it has partitions of the topic."""
+
+    def __init__(self, kafka, group, topic):
+        settings = {"bootstrap.servers": _bootstrap(kafka), "group.id": group, "partition.assignment.strategy":
+                    "org.apache.kafka.clients.consumer.RoundRobinAssignor", "enable.auto.commit": "false"}
+        self.child = _Java("Member", topic, *(f"{k}={v}" for k, v in settings.items()), stdin=subprocess.PIPE)
+        if self.child.stdout.readline() != b"assigned\n":
+            raise RuntimeError(f"no member:\n{self.child.log_tail()}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """Leaves the group."""
+        try:
+            self.child.stdin.write(b"\n")
+            self.child.stdin.close()
+        except OSError:
+            pass
+        self.child.end(30)

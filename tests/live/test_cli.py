@@ -53,6 +53,9 @@ def config(tmp_path):
     (["pause", "outbox/main"], 2, "needs --reason TEXT"),
     (["rebase", "outbox/main"], 2, "needs --to now"),
     (["rebase", "outbox/main", "--to", "yesterday"], 2, "needs --to now"),
+    (["rebase", "inbox/main", "--to", "2030-01-31"], 2, "a time with its zone, as 2030-01-31T12:00:00Z"),
+    (["rebase", "outbox/main", "--to", "2030-01-31T12:00:00Z"], 2, "are for streams named inbox/NAME"),
+    (["rebase", "outbox/main", "--to", "start", "--force"], 2, "are for streams named inbox/NAME"),
     (["help", "nonsense"], 2, 'unknown command "nonsense"'),
     (["health", "--live", "--ready"], 2, "either --live or --ready"),
 ])
@@ -199,7 +202,7 @@ def test_migrate_print_is_runnable_and_the_same(database):
     assert run("migrate", "status", env={"BOXRELAY_POSTGRES": database.dsn}).returncode == 0
 
 
-def test_status_pause_and_resume(database):
+def test_status_pause_and_resume(database, tmp_path):
     env = {"BOXRELAY_POSTGRES": database.dsn}
     assert run("migrate", "up", env=env).returncode == 0
     idle = run("status", env=env)
@@ -208,6 +211,10 @@ def test_status_pause_and_resume(database):
     assert heads.split()[:4] == ["STREAM", "STATE", "PENDING", "OLDEST"]
     assert [row.split()[:2] for row in rows] == [["inbox/main", "unused"], ["outbox/main", "unknown"]]
     assert "inbox/main: no relay" not in idle.stdout
+    config = tmp_path / "off.json"
+    config.write_text('{"outbox": {}}')
+    unused = run("status", "--config", str(config), env=env)
+    assert (unused.returncode, unused.stderr) == (0, "") and unused.stdout.count(" unused ") == 2
 
     def main():
         return next(stream for stream in json.loads(run("status", "--json", env=env).stdout) if stream["stream"] == "outbox/main")

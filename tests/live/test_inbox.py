@@ -249,6 +249,23 @@ def test_a_missing_topic_is_waited_for(reader, database, topic, sender):
     assert ids(database) == ["a"]
 
 
+def test_a_reload_tries_a_stopped_inbox_again(reader, database, topic, sender):
+    """Its minute is not waited for."""
+    name = topic(1)
+    relay = reader([name]).start()
+    send(sender, name, ["a"])
+    wait_stored(database, 1)
+    database.query("ALTER TABLE relay.dead RENAME TO gone")
+    sender.send(name, "k", "no json", {"id": "b"})
+    send(sender, name, ["c"])
+    line = relay.wait_log("42P01")
+    assert line["state"] == "stopped" and line["next_ms"] > 40_000
+    database.query("ALTER TABLE relay.gone RENAME TO dead")
+    relay.signal(signal.SIGHUP)
+    wait_stored(database, 2, 20)
+    assert dead(database) == [("POISON", 1)]
+
+
 def test_a_missing_inbox_is_waited_for(reader, database, kafka, topic, sender, tmp_path):
     """Not made yet: it is said how, and goes on by itself."""
     name = topic(1)
@@ -285,6 +302,41 @@ def test_kill_and_share(reader, database, topic, sender):
     assert out_of_order == [(0,)]
     assert dead(database) == []
     three.kill()
+
+
+def test_a_stranger_in_the_group(reader, database, kafka, topic, sender):
+    """A member that shares partitions in another way keeps the inbox out: it says so, and goes on when that has left."""
+    name = topic(1)
+    send(sender, name, ["a"])
+    relay = reader([name])
+    with judge.Member(kafka, f"boxrelay.{relay.name}.inbox-main", name):
+        relay.start()
+        line = relay.wait_log("consumer group: ")
+        assert line["error.code"] == "INCONSISTENT_GROUP_PROTOCOL" and "stop one kind" in line["hint"]
+        wait_until(lambda: "INCONSISTENT_GROUP_PROTOCOL" in relay.command("status").stdout, "the status says so")
+    wait_stored(database, 1)
+    wait_until(lambda: "INCONSISTENT" not in relay.command("status").stdout, "the status shows it mended")
+
+
+def test_partitions_that_stay_are_read_on(reader, database, topic, sender):
+    """Instances come and go: what an instance keeps it reads on while the others move, each id once, in its order."""
+    name = topic(6)
+    sent, relays = [], []
+    for number in range(4):
+        relays.append(reader([name]).start())
+        wait_until(lambda: len(database.query("SELECT DISTINCT owner FROM relay.source_offset")) == number + 1,
+                   f"{number + 1} read", 60)
+        more = [f"join{number}-{i}" for i in range(200)]
+        send(sender, name, more)
+        sent += more
+    for number, relay in enumerate(relays[:3]):
+        relay.stop()
+        more = [f"leave{number}-{i}" for i in range(200)]
+        send(sender, name, more)
+        sent += more
+        wait_stored(database, len(sent))
+    assert sorted(ids(database)) == sorted(sent) and dead(database) == []
+    assert database.query("SELECT count(DISTINCT owner) FROM relay.source_offset") == [(1,)]
 
 
 def test_postgres_away(reader, topic, sender, tmp_path, kafka):
@@ -439,6 +491,39 @@ def test_a_full_inbox_pauses(reader, database, topic, sender):
     wait_until(work, "all stored and taken", 120, every=0)
     wait_until(lambda: relay.metric("boxrelay_inbox_pending_rows") == 0, "nothing waits")
     assert sorted(ids(database)) == sorted(sent)
+
+
+def test_a_replay_older_than_the_ids_is_refused(reader, database, topic, sender):
+    """Ids that are forgotten cannot keep a message from being stored again: no rebase to there, unless it is forced."""
+    name = topic(1)
+    relay = reader([name], retention="1s", id_retention="2s").start()
+    taken = []
+
+    def rebase(*args):
+        return relay.command("rebase", "inbox/main", *args)
+
+    def take():
+        taken.extend(row[0] for row in database.query(
+            "SELECT id, relay.done('main', seq) FROM relay.take('main', 10)"))
+        return sorted(taken)
+    send(sender, name, ["a", "b"])
+    wait_until(lambda: take() == ["a", "b"], "both")
+    wait_until(lambda: database.query("SELECT ids_since FROM relay.ring") != [(None,)], "ids are forgotten")
+    refused = rebase("--to", "start")
+    assert (refused.returncode, refused.stdout) == (4, "") and "[IDS_FORGOTTEN]" in refused.stderr
+    assert f"{name}/0 would be read from offset 0" in refused.stderr
+    since = refused.stderr.split("--to ")[1].split(" ")[0]
+    younger = rebase("--to", since)
+    assert younger.returncode == 0 and f"read anew from {since}" in younger.stdout
+    assert rebase("--to", "now").returncode == 0
+    send(sender, name, ["c"])
+    wait_until(lambda: len(take()) > 2, "what is new")
+    assert taken[2:] == ["c"]
+    assert rebase("--to", "start", "--force").returncode == 0
+    wait_until(lambda: len(take()) > 4, "what was done before comes again")
+    assert {"a", "b"} <= set(taken[3:])
+    audit = database.query("SELECT detail FROM relay.audit WHERE action = 'rebase' ORDER BY at DESC LIMIT 1")
+    assert audit == [({"to": "start", "force": True},)]
 
 
 def slots(database):
