@@ -82,6 +82,32 @@ static bool id_by(const struct header_list *headers, const char *names, char out
     return length > 0;
 }
 
+/*
+ * Ids that count up, as "order-1234567", are stored close to each other, where the index is in memory, and above those of
+ * closed generations, which need not be looked at: their longest number, by the thousand, stands before 96 bits of the
+ * hash. Among 10^10 ids two have the same 96 bits once in 10^9.
+ */
+static struct uuid counting_hash(const char *id, size_t size)
+{
+    enum { WINDOW_BITS = 10 };
+    struct uuid out = hash(id, size);
+    uint64_t longest = 0;
+    size_t digits = 0;
+    for (size_t i = 0; i < size; i++) {
+        uint64_t number = 0;
+        size_t first = i;
+        for (; i < size && id[i] >= '0' && id[i] <= '9'; i++)
+            number = number * 10 + (uint64_t)(id[i] - '0');
+        if (i - first > digits) {
+            digits = i - first;
+            longest = number;
+        }
+    }
+    for (int i = 0; digits > 0 && i < 4; i++)
+        out.bytes[i] = (uint8_t)(longest >> (WINDOW_BITS + 24 - 8 * i));
+    return out;
+}
+
 /* An id that is a uuid in its canonical form is stored as it is, so that those that rise by time stay together. */
 static struct uuid id_key(const char *id, size_t size)
 {
@@ -89,7 +115,7 @@ static struct uuid id_key(const char *id, size_t size)
     bool canonical = uuid_parse(id, size, &out);
     for (size_t i = 0; canonical && i < size; i++)
         canonical = id[i] < 'A' || id[i] > 'F';
-    return canonical ? out : hash(id, size);
+    return canonical ? out : counting_hash(id, size);
 }
 
 /* `copy`: it does not live as long as the message. */

@@ -5,7 +5,7 @@
 #include "store_buffer.h"
 
 enum {
-    STORE_GENERATIONS = 8,   /* of ids: the ring's */
+    STORE_GENERATIONS = 4,   /* of ids: the ring's */
     STORE_QUIET_BATCHES = 16 /* without a known id, before ids are stored without looking for them first */
 };
 

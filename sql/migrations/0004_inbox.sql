@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS relay.ring (
     stream uuid PRIMARY KEY REFERENCES relay.stream (uuid),
     slot smallint NOT NULL DEFAULT 0 CONSTRAINT slot_is_in_the_ring CHECK (slot BETWEEN 0 AND 3),
     slot_since timestamptz NOT NULL DEFAULT clock_timestamp(),
-    generation smallint NOT NULL DEFAULT 0 CONSTRAINT generation_is_in_the_ring CHECK (generation BETWEEN 0 AND 7),
+    generation smallint NOT NULL DEFAULT 0 CONSTRAINT generation_is_in_the_ring CHECK (generation BETWEEN 0 AND 3),
     generation_since timestamptz NOT NULL DEFAULT clock_timestamp(),
     ids_since timestamptz
 );
@@ -197,7 +197,7 @@ COMMENT ON VIEW relay.dead_letter IS 'Messages that were given up, by policy or 
 
 -- The tables of one inbox. Names with a # cannot be the name of another inbox.
 --   inbox          the messages: a ring of four slots by time
---   inbox#id       idempotency ids: a ring of eight generations by time
+--   inbox#id       idempotency ids: a ring of four generations by time, each with an index of its own that is unique
 CREATE OR REPLACE FUNCTION relay.make_inbox_tables(inbox_table text, payload text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path TO pg_catalog, pg_temp AS $relay$
 DECLARE
@@ -236,14 +236,15 @@ BEGIN
         CREATE TABLE relay.%1$I (
             generation smallint NOT NULL,
             id uuid NOT NULL,
-            payload_hash uuid NOT NULL,
-            PRIMARY KEY (id, generation)
+            payload_hash uuid NOT NULL
         ) PARTITION BY LIST (generation)
         $make$, inbox_table || '#id');
-    FOR number IN 0..7 LOOP
+    FOR number IN 0..3 LOOP
         EXECUTE format('CREATE TABLE relay.%I PARTITION OF relay.%I FOR VALUES IN (%s) '
                        'WITH (autovacuum_vacuum_insert_threshold = -1)',
                        inbox_table || '#id' || number, inbox_table || '#id', number);
+        EXECUTE format('CREATE UNIQUE INDEX %I ON relay.%I (id)', inbox_table || '#id' || number || '#once',
+                       inbox_table || '#id' || number);
     END LOOP;
 END
 $relay$;

@@ -2,7 +2,7 @@
 -- Runs in one transaction, and may run again.
 --
 --   slot:       open --(half of the retention)--> closed --(all its messages finished)--> finished --(retention)--> empty
---   generation: open --(a sixth of the retention of ids)--> closed --(retention of ids)--> empty
+--   generation: open --(half of the retention of ids)--> closed --(retention of ids)--> empty
 
 CREATE TABLE IF NOT EXISTS relay.closed_slot (
     stream uuid NOT NULL REFERENCES relay.stream (uuid),
@@ -16,7 +16,7 @@ COMMENT ON COLUMN relay.closed_slot.finished_at IS 'When nothing unfinished was 
 
 CREATE TABLE IF NOT EXISTS relay.closed_generation (
     stream uuid NOT NULL REFERENCES relay.stream (uuid),
-    generation smallint NOT NULL CONSTRAINT generation_is_in_the_ring CHECK (generation BETWEEN 0 AND 7),
+    generation smallint NOT NULL CONSTRAINT generation_is_in_the_ring CHECK (generation BETWEEN 0 AND 3),
     closed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (stream, generation)
 );
@@ -56,8 +56,8 @@ BEGIN
     END IF;
     IF ring.generation_since < clock_timestamp() - generation_age
        AND pg_relation_size(format('relay.%I', inbox_table || '#id' || ring.generation)::regclass) > 0
-       AND pg_relation_size(format('relay.%I', inbox_table || '#id' || (ring.generation + 1) % 8)::regclass) = 0 THEN
-        UPDATE relay.ring r SET generation = (ring.generation + 1) % 8, generation_since = clock_timestamp()
+       AND pg_relation_size(format('relay.%I', inbox_table || '#id' || (ring.generation + 1) % 4)::regclass) = 0 THEN
+        UPDATE relay.ring r SET generation = (ring.generation + 1) % 4, generation_since = clock_timestamp()
             WHERE r.stream = of_stream.uuid AND r.generation = ring.generation;
         IF FOUND THEN
             INSERT INTO relay.closed_generation (stream, generation) VALUES (of_stream.uuid, ring.generation);
@@ -143,7 +143,7 @@ BEGIN
     END IF;
     inbox_table := relay.inbox_table(of_stream.short_name);
     BEGIN
-        step := coalesce(relay.turn_ring(of_stream, inbox_table, retention / 2, id_retention / 6),
+        step := coalesce(relay.turn_ring(of_stream, inbox_table, retention / 2, id_retention / 2),
                          relay.clean_slots(of_stream, inbox_table, retention),
                          relay.clean_ids(of_stream, inbox_table, id_retention));
     EXCEPTION WHEN lock_not_available THEN

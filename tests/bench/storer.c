@@ -85,7 +85,8 @@ static void make_row(const struct rows *rows, int64_t at, struct row *row)
     const uint64_t a = mixed((uint64_t)number), b = mixed(a), time_ms = 1800000000000u + (uint64_t)number / 20;
     row->record = &rows->records[number % RECORDS];
     if (strcmp(rows->kind, "text") == 0)
-        snprintf(row->id, sizeof row->id, "/shops/%u order-%" PRId64 "-placed", (unsigned)(a % 100), number);
+        snprintf(row->id, sizeof row->id, "/shops/%u order-%" PRId64 "-placed", (unsigned)(a % 100),
+                 number + 100000000);
     else if (strcmp(rows->kind, "time") == 0)
         snprintf(row->id, sizeof row->id, "%08" PRIx64 "-%04" PRIx64 "-7%03" PRIx64 "-a%03" PRIx64 "-%012" PRIx64,
                  time_ms >> 16, time_ms & 0xffff, (uint64_t)number % 20 << 7, b & 0xfff, b >> 16);

@@ -17,7 +17,7 @@ KINDS = ("random", "time", "text")
 MILLION = 1_000_000
 SHARES = ((0, "no duplicates", 1.25), (1_000, "0.1 %", 0.9), (10_000, "1 %", 0.9), (100_000, "10 %", 0.9),
           (MILLION, "100 %", 0.9))
-CLOSED = 5  # generations of ids behind the open one, as an inbox has them that runs for long
+CLOSED = 2  # generations of ids behind the open one, as an inbox has them that runs for long
 PLAIN = """
 CREATE SCHEMA bench;
 CREATE TABLE bench.inbox (
@@ -31,7 +31,7 @@ ID = {
     "random": "gen_random_uuid()",
     "time": "overlay(lpad(to_hex(1700000000000 + n / 20), 12, '0') placing '-' from 9 for 0) || '-7' || "
             "substr(gen_random_uuid()::text, 16, 21)",
-    "text": "'/shops/' || n % 100 || ' order-' || -n || '-placed'",
+    "text": "'/shops/' || n % 100 || ' order-' || n || '-placed'",
 }
 OLD_PLAIN = """INSERT INTO bench.inbox (source, lane, kafka_offset, key_hash, id)
     SELECT n % 6, n % 16, -n, n % 1000000, {id} FROM generate_series({first}, {last}) AS n"""
@@ -52,7 +52,8 @@ class Inbox:
         step = -(-old // (CLOSED + 1))
         for generation in range(CLOSED + 1 if old else 0):
             first, last = generation * step + 1, min((generation + 1) * step, old)
-            stored = f"md5({ID[kind]})::uuid" if kind == "text" else f"({ID[kind]})::uuid"
+            stored = f"(lpad(to_hex(n / 1024), 8, '0') || substr(md5({ID[kind]}), 9))::uuid" if kind == "text" else \
+                f"({ID[kind]})::uuid"
             self.query(OLD_IDS.format(generation=generation, id=stored, first=first, last=last))
             self.query(OLD_PLAIN.format(id=f"({ID[kind]})::text", first=first, last=last))
         if old:

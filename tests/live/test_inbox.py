@@ -1,4 +1,5 @@
 """The inbox path on real servers: what is stored, where reading starts, outages, several instances, refusals."""
+import hashlib
 import json
 import signal
 import uuid
@@ -109,6 +110,20 @@ def test_each_id_once(reader, database, topic, kafka):
     with relay.start():
         wait_until(lambda: relay.metric("boxrelay_inbox_duplicates_total") == 2, "both counted")
     assert sorted(ids(database)) == ["other", "same"]
+
+
+def test_ids_that_count_up_stay_together(reader, database, topic, sender):
+    """Their index is written at one place: the longest number of an id stands first, by the thousand."""
+    name = topic(1)
+    sent = ["order-0", "order-1023", "order-1024", "/shops/17 order-5000", "/shops/18 order-5000", "none",
+            "n18446744073709551615", "n18446744073709551616", "8-1024-9999"]
+    send(sender, name, sent + sent)
+    reader([name]).drain()
+    assert ids(database) == sent
+    found = sorted(row[0][:8] for row in database.query('SELECT id::text FROM relay."inbox#id"'))
+    hashed = hashlib.sha256(b"none").hexdigest()[:8]
+    assert found == sorted(["00000000", "00000000", "00000001", "00000004", "00000004", hashed, "ffffffff", "00000000",
+                            "00000001"])
 
 
 def test_a_known_id_after_many_new_ones(reader, database, topic, sender):
