@@ -4,6 +4,7 @@
  * Failpoints: BOXRELAY_FAILPOINTS="name=action[,name=action...]" where action is
  *   kill          SIGKILL to ourselves          stop          SIGSTOP to ourselves
  *   sleep:MS      sleep                         error         the caller takes its error path
+ *   wait          until the file named by BOXRELAY_FAILPOINT_GATE is there
  * each optionally with "@N": only the N-th time the point is reached (default: each time).
  *
  * Planted bugs: BOXRELAY_PLANTED="name[,name...]" switches off one mend of the protocol, so that a test can show

@@ -69,8 +69,8 @@ static const char *const outbox_texts[] = {
 };
 
 static const char *const inbox_texts[] = {
-    [WATCH_STANDBY] = "standing by: other instances read all partitions of the inbox' topics, or there are none",
-    [WATCH_STARTING] = "joining the readers of the inbox' topics",
+    [WATCH_STANDBY] = "standing by: other instances read all partitions of the inbox's topics, or there are none",
+    [WATCH_STARTING] = "joining the readers of the inbox's topics",
     [WATCH_RUNNING] = "storing messages in the inbox",
     [WATCH_PAUSED] = "the stream is paused by an operator; boxrelay resume lets it go on",
     [WATCH_ENDED] = "the stream ended",

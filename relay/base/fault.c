@@ -70,6 +70,13 @@ static bool due(struct failpoint *point)
     return now;
 }
 
+static void wait_for_gate(void)
+{
+    const char *gate = getenv("BOXRELAY_FAILPOINT_GATE");
+    while (gate && access(gate, F_OK) != 0)
+        usleep(5000);
+}
+
 bool fault_point(const char *name)
 {
     pthread_once(&once, load);
@@ -83,6 +90,8 @@ bool fault_point(const char *name)
             raise(SIGSTOP); /* to this thread: one sent to the process may let it run on for a moment */
         if (strcmp(point->action, "sleep") == 0)
             usleep((useconds_t)point->argument * 1000);
+        if (strcmp(point->action, "wait") == 0)
+            wait_for_gate();
         if (strcmp(point->action, "error") == 0)
             return true;
     }

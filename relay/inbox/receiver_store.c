@@ -238,6 +238,7 @@ static enum error_class store_span(struct receiver *receiver, const struct span 
         store_rollback(receiver->session);
         return ERROR_NONE;
     }
+    fault_point("after_store_begin");
     if (!class)
         class = store_all_ids(receiver, &ground, span, error);
     if (!class)

@@ -241,15 +241,26 @@ enum error_class store_clean(struct session *session, const struct store_inbox *
  * the WAL is waited for. Whoever takes the message and commits waits for it with his own. */
 static const char begin[] = "BEGIN; SET LOCAL synchronous_commit = off";
 
+#ifdef BOXRELAY_FAULTS
+/* Planted bug: the ring may turn while a batch goes by it [I4]. */
+static const char ring_unlocked[] =
+    "SELECT r.slot, r.generation, false, (extract(epoch FROM r.generation_since) * 1000000)::bigint "
+    "FROM relay.ring AS r WHERE r.stream = $1::uuid";
+#endif
+
 enum error_class store_begin(struct session *session, const struct store_inbox *inbox, struct store_ground *ground,
                              struct error *error)
 {
     char stream[UUID_TEXT_SIZE];
     PGresult *result;
     uuid_format(&inbox->uuid, stream);
-    const char *parameters[] = {stream};
+    const char *parameters[] = {stream}, *sql = sql_inbox_ring;
+#ifdef BOXRELAY_FAULTS
+    if (fault_planted("ring_unlocked"))
+        sql = ring_unlocked;
+#endif
     if (session_exec(session, begin, 0, NULL, NULL, error) ||
-        session_exec_prepared(session, sql_inbox_ring, 1, parameters, &result, error))
+        session_exec_prepared(session, sql, 1, parameters, &result, error))
         return error->class;
     bool found = PQntuples(result) == 1;
     if (found) {

@@ -112,6 +112,45 @@ def test_each_id_once(reader, database, topic, kafka):
     assert sorted(ids(database)) == ["other", "same"]
 
 
+def test_one_id_by_two_instances_at_once(reader, database, topic, sender, tmp_path):
+    """The second waits for the first, and then finds it known."""
+    name = topic(2)
+    gate = tmp_path / "gate"
+    first, second = reader([name]), reader([name])
+    first.env.update(BOXRELAY_FAILPOINTS="before_store_commit=wait", BOXRELAY_FAILPOINT_GATE=str(gate))
+    first.start(), second.start()
+
+    def owners():
+        return dict(database.query("SELECT s.partition, o.owner FROM relay.source s "
+                                   "JOIN relay.source_offset o ON o.source = s.id"))
+    wait_until(lambda: len(set(owners().values())) == 2, "both read")
+    mine = next(partition for partition, owner in owners().items() if owner.endswith(f"/{first.process.pid}"))
+    send(sender, name, ["a"], partition=mine)
+    wait_until(lambda: database.query("SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction'"), "stored")
+    send(sender, name, ["a"], partition=1 - mine)
+    wait_until(lambda: database.query("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND "
+                                      "application_name LIKE 'boxrelay%%'"), "the second waits")
+    gate.touch()
+    wait_until(lambda: second.metric("boxrelay_inbox_duplicates_total") == 1, "it is known")
+    assert ids(database) == ["a"] and dead(database) == []
+    assert second.metric("boxrelay_transactions_total", result="failed") == 1
+
+
+def test_messages_as_large_as_they_may_be(reader, database, topic, kafka):
+    """One of 64 MiB is stored, a larger one is set aside alone."""
+    name = topic(1, {"max.message.bytes": 100 << 20})
+    limits = {"max.request.size": 100 << 20, "buffer.memory": 300 << 20, "compression.type": "zstd"}
+    with judge.Sender(kafka, properties=limits) as sender:
+        for number, size in enumerate((10, 64 << 20, (64 << 20) + 1, 10)):
+            sender.send(name, "k", json.dumps("x" * (size - 2)), {"id": str(number)})
+            sender.flush()
+    reader([name]).drain()
+    assert database.query("SELECT id, length(payload) FROM relay.inbox ORDER BY seq") == [
+        ("0", 10), ("1", 64 << 20), ("3", 10)]
+    assert database.query("SELECT class, message_id, length(payload_bytes) FROM relay.dead_letter") == [
+        ("POISON", "2", (64 << 20) + 1)]
+
+
 def test_ids_that_count_up_stay_together(reader, database, topic, sender):
     """Their index is written at one place: the longest number of an id stands first, by the thousand."""
     name = topic(1)

@@ -116,6 +116,40 @@ def test_dedup_per_partition(stage):
     scene.expect({"doubled": ["a"]})
 
 
+def test_ring_unlocked(stage, tmp_path):
+    """[I4] The generations turn while a batch is under way, and another instance stores the same id in the next one."""
+    scene = stage("ring_unlocked", 2)
+    gate = tmp_path / "gate"
+    slow = scene.start_none("after_store_begin=wait@2")
+    slow.env["BOXRELAY_FAILPOINT_GATE"] = str(gate)
+    other = scene.start_none()
+    slow.start(), other.start()
+
+    def owners():
+        return dict(scene.database.query("SELECT s.partition, o.owner FROM relay.source s "
+                                         "JOIN relay.source_offset o ON o.source = s.id"))
+    wait_until(lambda: len(set(owners().values())) == 2, "both read")
+    mine = next(partition for partition, owner in owners().items() if owner.endswith(f"/{slow.process.pid}"))
+    scene.send(["x"], partition=mine)
+    wait_until(lambda: scene.database.query("SELECT 1 FROM relay.inbox"), "it knows which generations are closed")
+    scene.send(["a"], partition=mine)
+    wait_until(lambda: scene.database.query("SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction' AND "
+                                            "application_name LIKE 'boxrelay%%'"), "a batch is under way")
+    clean = "SELECT relay.clean_inbox(uuid, '100ms', '100ms') FROM relay.stream WHERE name = 'inbox/main'"
+    if scene.planted:
+        assert [scene.database.query(clean) for _ in range(2)] == [[("turn",)], [("turn ids",)]]
+    else:
+        assert scene.database.query(clean) == [("later",)]
+    scene.send(["a"], partition=1 - mine)
+    scene.sent.remove("a")
+    wait_until(lambda: len(scene.database.query("SELECT 1 FROM relay.inbox")) == 2, "the other stored it")
+    gate.touch()
+    wait_until(lambda: scene.database.query(
+        "SELECT 1 FROM relay.source s JOIN relay.source_offset o ON o.source = s.id WHERE s.partition = %s AND o.next > 0",
+        (mine,)), "the batch is stored")
+    scene.expect({"doubled": ["a"]})
+
+
 def test_latest_after_data(stage):
     """[I2] A partition that is found later, with messages in it, is read from its end."""
     scene = stage("latest_after_data", 1)
