@@ -10,7 +10,7 @@ from servers.debian import Debian
 pytestmark = pytest.mark.full
 
 LIVE = ["test_outbox", "test_kafka_room", "test_planted", "test_slices", "test_limits", "test_migrate", "test_cli",
-        "test_campaign"]
+        "test_campaign", "test_inbox", "test_inbox_planted", "test_inbox_campaign", "test_taking"]
 
 
 @pytest.fixture(scope="module")
