@@ -2,6 +2,7 @@
 import hashlib
 import json
 import signal
+import time
 import uuid
 
 import judge
@@ -467,6 +468,29 @@ def test_a_topic_made_again_is_not_read_on(reader, database, topic, kafka, sende
     wait_until(lambda: "OTHER_RECORD" not in relay.command("status").stdout, "the status shows it mended")
     assert relay.metric("boxrelay_inbox_partition_stopped") == 0
     assert "new0" not in [row[0] for row in taken] or [row[0] for row in taken][:2] == ["a", "b"]
+
+
+def test_another_instance_does_not_hide_an_error(reader, database, topic, kafka, sender):
+    """Two instances share an inbox, and one has a partition that stopped: the status says so all the time."""
+    name = topic(2)
+    one, two = reader([name]), reader([name])
+    send(sender, name, ["a"], partition=0)
+    one.drain()
+    kafka.delete_topic(name)
+    topic(2, name=name)
+    with judge.Sender(kafka) as again:
+        send(again, name, ["new0", "new1"], partition=0)
+        one.start(), two.start()
+        send(again, name, ["b"], partition=1)
+    wait_until(lambda: len(database.query("SELECT DISTINCT owner FROM relay.source_offset")) == 2, "both read")
+    wait_until(lambda: one.command("status").returncode == 4, "it is shown")
+    seen = [one.metric("boxrelay_inbox_partition_stopped"), two.metric("boxrelay_inbox_partition_stopped")]
+    assert sorted(seen) == [0, 1]
+    shown = set()
+    for _ in range(30):
+        shown.add(one.command("status").returncode)
+        time.sleep(0.2)
+    assert shown == {4}
 
 
 def test_a_shorter_topic_and_lost_records(reader, database, topic, kafka, sender):
