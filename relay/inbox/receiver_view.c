@@ -1,5 +1,6 @@
 #include "receiver_view.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -132,7 +133,9 @@ void receiver_view_pending(struct receiver_view *view, int64_t rows, bool is_bou
            view->stream.oldest_age_ms = oldest_age_ms);
 }
 
+/* Of the partitions, which come last, only those that there are: the struct has room for very many. */
 void receiver_view_copy(struct receiver_view *view, struct inbox_stream_view *out)
 {
-    LOCKED(view, *out = view->stream);
+    const size_t head = offsetof(struct inbox_stream_view, partitions);
+    LOCKED(view, memcpy(out, &view->stream, head + view->stream.partition_count * sizeof out->partitions[0]));
 }
