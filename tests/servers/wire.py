@@ -12,7 +12,7 @@ import struct
 
 from .process import wait_until
 
-LIST_OFFSETS, METADATA, OFFSET_FETCH, FIND_COORDINATOR = 2, 3, 9, 10
+LIST_OFFSETS, METADATA, OFFSET_FETCH, FIND_COORDINATOR, DESCRIBE_GROUPS = 2, 3, 9, 10, 15
 CREATE_TOPICS, DELETE_TOPICS, CREATE_PARTITIONS, ALTER_CONFIGS = 19, 20, 37, 44
 
 ERRORS = {3: "UNKNOWN_TOPIC_OR_PARTITION", 5: "LEADER_NOT_AVAILABLE", 6: "NOT_LEADER_OR_FOLLOWER",
@@ -319,6 +319,19 @@ class Admin:
                 raise KafkaError(code, f"committed offsets of {group}")
             return {row[0]: row[1] for row in rows}
         return self._retried(fetch, timeout, f"committed offsets of group {group}")
+
+    def assignor(self, group, timeout=20):
+        """How the members of a consumer group share partitions, as "range" (DescribeGroups v1)."""
+        def describe():
+            address = self.metadata([])["brokers"][self.coordinator(group, "group")]
+            with Connection(*address) as connection:
+                answer = connection.ask(DESCRIBE_GROUPS, 1, Writer().put("i", 1).string(group))
+            answer.get("i"), answer.get("i")
+            code, _, _, _, name = answer.get("h"), answer.string(), answer.string(), answer.string(), answer.string()
+            if code:
+                raise KafkaError(code, f"group {group}")
+            return name
+        return self._retried(describe, timeout, f"assignor of group {group}")
 
     def _any_address(self):
         """The first broker that takes a connection."""
