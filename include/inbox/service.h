@@ -2,8 +2,8 @@
  * The inbox service: every configured inbox, each fed by a worker that shares the partitions of its topics with the
  * other instances of the relay through the consumer group "boxrelay.<name>.inbox-<inbox>".
  *
- * Threads it owns: a worker an inbox (own PostgreSQL session, own consumer). Nothing is shared but the counters below
- * and each worker's mailbox. The functions here are for one thread, the program's main thread, except where said.
+ * Threads it owns: a receiver an inbox (own PostgreSQL session, own consumer). Nothing is shared but the views below and
+ * some flags. The functions here are for one thread, the program's main thread, except where said.
  */
 #ifndef INBOX_SERVICE_H
 #define INBOX_SERVICE_H
@@ -90,8 +90,7 @@ struct inbox_stream_view {
     bool postgres_up, postgres_reached; /* now; ever since the start */
     bool kafka_up;
     bool schema_ok;       /* schema version in this binary's window; meaningful once postgres_reached */
-    int64_t pending_rows; /* waiting messages, bounded count; -1: not known */
-    bool pending_is_bound;
+    int64_t pending_rows; /* waiting messages; -1: not known */
     int64_t oldest_age_ms; /* of the oldest waiting message; 0: none; -1: not known */
     uint64_t transactions_committed, transactions_failed;
     uint64_t errors[ERROR_INTEGRITY + 1]; /* by class */
@@ -117,7 +116,8 @@ MUST_CHECK enum error_class inbox_service_start(const struct inbox_service_optio
 /*
  * Other options for a running service; the name has to be the same. Returns at once: inboxes whose options changed
  * finish their batch and go on by the new ones, new ones begin, ones that are gone end. Borrows as
- * inbox_service_start does.
+ * inbox_service_start does, and after a failure goes on with the options from before. An inbox whose thread cannot be
+ * started is tried again, and logged.
  */
 MUST_CHECK enum error_class inbox_service_reconfigure(struct inbox_service *service,
                                                       const struct inbox_service_options *options, struct error *error);

@@ -17,7 +17,7 @@
 #include "base/error.h"
 #include "kafka/client.h"
 
-enum { CONSUMER_TOPIC_MAX = 249, CONSUMER_PARTITIONS_MAX = 4096, CONSUMER_FAILURES_MAX = 16 };
+enum { CONSUMER_TOPIC_MAX = 249, CONSUMER_FAILURES_MAX = 16 };
 
 struct consumer_options {
     const struct kafka_settings *settings;
@@ -40,8 +40,7 @@ struct message {
     const char *topic;
     int32_t partition;
     int64_t offset;
-    int64_t time_ms;      /* unix; -1: the record has none */
-    int32_t leader_epoch; /* -1: not known */
+    int64_t time_ms; /* unix, to the end of year 9999; -1: the record has none, or another */
     const void *key;      /* NULL: none */
     size_t key_size;
     const void *value; /* NULL: tombstone */

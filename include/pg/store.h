@@ -2,7 +2,7 @@
  * Storing into an inbox: messages, ids and offsets in one transaction.
  *
  *   store_find -> store_start (once ever) -> store_take ...          where each partition stands [I1, I2]
- *   store_begin -> store_offsets -> store_ids -> store_rows -> store_dead -> store_commit
+ *   store_begin -> store_ids -> store_offsets -> store_rows -> store_dead -> store_commit
  *             \--> store_rollback                                    at any point
  *
  * Thread: the stream's worker.
@@ -49,7 +49,7 @@ MUST_CHECK enum error_class store_start(struct session *session, const struct st
 struct store_witness {
     int64_t offset; /* -1: none yet */
     int64_t time_ms;
-    uint32_t checksum; /* CRC-32 of key and value */
+    uint32_t checksum; /* of key and value */
 };
 
 /* A partition that this instance has taken over. */
@@ -74,6 +74,7 @@ struct store_next {
     char topic[250];
     int32_t partition;
     int64_t next;
+    int32_t source; /* id, of the newest generation */
 };
 
 /* Where every partition of the inbox stands, whoever reads it. The caller frees the array. */

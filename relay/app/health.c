@@ -316,7 +316,7 @@ static json_t *inbox_json(const struct inbox_stream_view *stream)
 {
     json_t *item = state_json(stream->stream, stream->state, stream->state_since_ms, stream->paused);
     json_object_set_new(item, "full", json_boolean(stream->full));
-    add_pending(item, stream->pending_rows, stream->pending_is_bound, stream->oldest_age_ms);
+    add_pending(item, stream->pending_rows, false, stream->oldest_age_ms);
     add_count(item, "stored_rows", stream->stored_rows);
     add_count(item, "stored_bytes", stream->stored_bytes);
     add_count(item, "duplicates", stream->duplicates);

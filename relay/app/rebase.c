@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "inbox/service.h"
 #include "outbox/service.h"
 #include "text.h"
@@ -88,6 +89,8 @@ enum exit_code rebase_run(const struct invocation *invocation)
         return command_usage(invocation, "--partition is a number, and needs --topic");
     if (!is_inbox && (rebase.topic || rebase.force || rebase.target == INBOX_REBASE_TIME))
         return command_usage(invocation, "--topic, --partition, --force and times are for streams named inbox/NAME");
+    if (rebase.target == INBOX_REBASE_TIME && rebase.time_ms > clock_unix_ms())
+        return command_usage(invocation, "--to takes no time to come: --to now leaves out what is there");
     struct settings *settings;
     enum exit_code code = command_settings(invocation, SETTINGS_NEED_ALL, &settings);
     if (code != EXIT_OK)

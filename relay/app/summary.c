@@ -104,15 +104,13 @@ static void add_pending(struct line *line, const struct overview *overview)
 static void add_waiting(struct line *line, const struct overview *overview)
 {
     int64_t messages = 0;
-    bool is_bound = false;
     size_t full = 0;
     for (size_t i = 0; i < overview->inbox_count; i++) {
         messages += overview->inboxes[i].pending_rows > 0 ? overview->inboxes[i].pending_rows : 0;
-        is_bound = is_bound || overview->inboxes[i].pending_is_bound;
         full += overview->inboxes[i].full;
     }
     if (messages > 0)
-        add(line, "; %" PRId64 "%s messages waiting", messages, is_bound ? "+" : "");
+        add(line, "; %" PRId64 " messages waiting", messages);
     if (full > 0)
         add(line, full == 1 ? "; 1 inbox is full" : "; %zu inboxes are full", full);
 }

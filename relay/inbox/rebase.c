@@ -13,7 +13,11 @@
 #include "pg/migrate.h"
 #include "pg/store.h"
 
-enum { ASK_MS_MAX = 10000, TIME_TEXT = 32 };
+enum {
+    ASK_MS_MAX = 10000,
+    TIME_TEXT = 32,
+    CLOCKS_MS = 5 * 60 * 1000, /* how far clocks of producers may be ahead of PostgreSQL's */
+};
 
 struct rebasing {
     const struct inbox_rebase *wanted;
@@ -66,8 +70,9 @@ static enum error_class seek(struct rebasing *r, const struct store_next *next, 
 }
 
 /*
- * [I4] An id is kept for its retention after its message was stored, which is never before the record's own time. What
- * is younger than the oldest ids is known if it was ever stored; what is older could be stored a second time.
+ * [I4] An id is kept for its retention after its message was stored, which is not before the record's own time, but for
+ * what clocks differ. What is younger than the oldest ids is known if it was ever stored; what is older could be stored a
+ * second time.
  */
 static enum error_class check_ids(struct rebasing *r, const struct store_next *next, int64_t first, struct error *error)
 {
@@ -75,12 +80,14 @@ static enum error_class check_ids(struct rebasing *r, const struct store_next *n
     char since[TIME_TEXT];
     if (r->inbox.ids_since_ms < 0 || r->wanted->force || first >= next->next)
         return ERROR_NONE;
-    if (seek(r, next, r->inbox.ids_since_ms, &known, error) || first >= known)
+    if (seek(r, next, r->inbox.ids_since_ms + CLOCKS_MS, &known, error))
         return error->class;
-    format_time(r->inbox.ids_since_ms, since);
+    if (first >= known)
+        return ERROR_NONE;
+    format_time(r->inbox.ids_since_ms + CLOCKS_MS, since);
     error_set(error, ERROR_INTEGRITY, "IDS_FORGOTTEN",
               "%s/%d would be read from offset %" PRId64 ", but of messages before offset %" PRId64
-              " the ids may be forgotten (those stored before %s are): they would be stored a second time",
+              ", which are older than %s, the ids may be forgotten: they would be stored a second time",
               next->topic, (int)next->partition, first, known, since);
     return error_hint(error, "--to %s reads what is newer; --force reads them all the same", since);
 }

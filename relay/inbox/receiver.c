@@ -17,14 +17,16 @@ static void show_state(struct receiver *receiver)
 
 static void let_go(struct receiver *receiver, struct subscriber_release release)
 {
-    struct error ignored;
+    struct error error;
     if (release.reading || release.consumer) {
         receiver_drop_fetch(receiver);
         receiver->source_count = 0;
-        if (receiver->consumer && consumer_read(receiver->consumer, NULL, 0, &ignored))
-            release.consumer = release.consumer || ignored.class == ERROR_INTEGRITY;
+        if (receiver->consumer && consumer_read(receiver->consumer, NULL, 0, &error))
+            log_warn("reading does not stop", LOG_STR("stream", receiver->stream), LOG_OF_ERROR(&error));
     }
-    if (release.session)
+    /* While it waits for people it goes on telling why, by what may be left of the session. */
+    receiver->session_stale = release.session && receiver->subscriber.state == SUBSCRIBER_STOPPED;
+    if (release.session && !receiver->session_stale)
         session_close(&receiver->session);
     if (release.consumer)
         consumer_close(&receiver->consumer);
@@ -57,11 +59,19 @@ static void step(struct receiver *receiver, const struct subscriber_report *repo
 {
     enum subscriber_state before = receiver->subscriber.state;
     let_go(receiver, subscriber_step(&receiver->subscriber, report));
+    if (report->event == SUBSCRIBER_FAILED)
+        receiver->failed_during = before;
+    /* A batch that failed shows only by being stored that it is well. */
+    if (before == SUBSCRIBER_ASSIGN && report->event == SUBSCRIBER_DONE &&
+        receiver->failed_during != SUBSCRIBER_STORE && !receiver->kafka_code[0])
+        receiver_view_mended(&receiver->view);
     if (report->event == SUBSCRIBER_FAILED && strcmp(receiver->error.code, "STOPPING") != 0) {
         receiver_view_error(&receiver->view, &receiver->error);
         log_failure(receiver, before);
     }
     show_state(receiver);
+    if (report->event == SUBSCRIBER_FAILED)
+        receiver_tell_state(receiver);
 }
 
 static enum error_class act(struct receiver *receiver, struct subscriber_report *report)
@@ -128,6 +138,8 @@ static void wait_once(struct receiver *receiver)
     bool rebalanced = serve_membership(receiver, left > RECEIVER_POLL_MS ? RECEIVER_POLL_MS : left > 0 ? (int)left : 0);
     struct subscriber_report report = {.random = random_bits(), .now_ms = clock_monotonic_ms()};
     show_state(receiver);
+    if (report.now_ms - receiver->reported_ms >= RECEIVER_STATE_MS)
+        receiver_tell_state(receiver);
     if (rebalanced)
         report.event = SUBSCRIBER_REBALANCED;
     else if (report.now_ms >= receiver->subscriber.wait_until_ms)

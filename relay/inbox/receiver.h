@@ -63,9 +63,11 @@ struct receiver {
 
     struct subscriber subscriber;
     struct session *session;
+    bool session_stale; /* only to tell the state with: the next connection is a new one */
     struct store_inbox inbox;
     struct store_writer *writer;
     struct consumer *consumer;
+    enum subscriber_state failed_during; /* the last failure */
     bool consumer_dead, missing;
     struct receiver_source *sources; /* by topic and partition */
     size_t source_count, last_source;
@@ -119,6 +121,9 @@ MUST_CHECK enum error_class receiver_read(struct receiver *receiver);
 /* Drops what was fetched. */
 void receiver_drop_fetch(struct receiver *receiver);
 
+/* Are the offsets in the database those of this instance, each of its partition's newest generation? Else FENCED. */
+MUST_CHECK enum error_class receiver_compare(struct receiver *receiver);
+
 /* Each minute: is what is in the database and in Kafka still what it was? FENCED: the offsets have to be taken over
  * again. */
 MUST_CHECK enum error_class receiver_look(struct receiver *receiver);
@@ -139,6 +144,9 @@ struct receiver_source *receiver_source_of(struct receiver *receiver, const char
  * few seconds tells Kafka, relay.status and the view where the stream stands.
  */
 MUST_CHECK enum error_class receiver_report(struct receiver *receiver);
+
+/* Tells relay.status where the stream stands, if there is a session to do it with. */
+void receiver_tell_state(struct receiver *receiver);
 
 /* Sends a notification if one is due: at most ten a second. */
 MUST_CHECK enum error_class receiver_notify(struct receiver *receiver);

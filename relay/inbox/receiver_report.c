@@ -31,15 +31,18 @@ static void tell_kafka(struct receiver *receiver)
 
 static void show_partitions(struct receiver *receiver)
 {
-    size_t count =
-        receiver->source_count < INBOX_PARTITION_METRICS_MAX ? receiver->source_count : INBOX_PARTITION_METRICS_MAX;
-    struct inbox_partition_view *views = calloc(count + 1, sizeof *views);
-    for (size_t i = 0; views && i < count; i++) {
-        const struct receiver_source *source = &receiver->sources[i];
-        memcpy(views[i].topic, source->topic, sizeof views[i].topic);
-        views[i].partition = source->partition;
-        views[i].lag_records = consumer_lag(receiver->consumer, source->topic, source->partition, source->store.next);
-        views[i].last_error = source->error;
+    struct inbox_partition_view *views = calloc(INBOX_PARTITION_METRICS_MAX, sizeof *views);
+    size_t count = 0;
+    for (size_t i = 0; views && i < 2 * receiver->source_count && count < INBOX_PARTITION_METRICS_MAX; i++) {
+        const struct receiver_source *source = &receiver->sources[i % receiver->source_count];
+        bool stopped = source->error.class != ERROR_NONE;
+        if (stopped != (i < receiver->source_count)) /* the first round takes those that are stopped */
+            continue;
+        struct inbox_partition_view *view = &views[count++];
+        memcpy(view->topic, source->topic, sizeof view->topic);
+        view->partition = source->partition;
+        view->lag_records = consumer_lag(receiver->consumer, source->topic, source->partition, source->store.next);
+        view->last_error = source->error;
     }
     if (views)
         receiver_view_partitions(&receiver->view, views, count);
@@ -55,7 +58,7 @@ static const struct error *worst_error(const struct inbox_stream_view *view)
     return &view->last_error;
 }
 
-static enum error_class write_state(struct receiver *receiver, int64_t since_ms)
+static enum error_class write_state(struct receiver *receiver, int64_t since_ms, struct error *error)
 {
     struct inbox_stream_view *view = malloc(sizeof *view);
     if (!view)
@@ -67,16 +70,23 @@ static enum error_class write_state(struct receiver *receiver, int64_t since_ms)
         .state = view->state,
         .leader = receiver->owner,
         .pending_rows = view->pending_rows,
-        .pending_is_bound = view->pending_is_bound,
         .oldest_ms = view->oldest_age_ms > 0 ? clock_unix_ms() - view->oldest_age_ms : 0,
         .published_rows = (int64_t)view->stored_rows,
         .rows_per_second = since_ms > 0 ? (double)stored * 1000 / (double)since_ms : 0,
         .error = worst_error(view),
     };
     receiver->stored_before = view->stored_rows;
-    enum error_class class = catalog_state_write(receiver->session, &state, &receiver->error);
+    enum error_class class = catalog_state_write(receiver->session, &state, error);
     free(view);
     return class;
+}
+
+void receiver_tell_state(struct receiver *receiver)
+{
+    struct error ignored;
+    receiver->reported_ms = clock_monotonic_ms();
+    if (receiver->session && receiver->writer)
+        (void)write_state(receiver, 0, &ignored);
 }
 
 /* ---- ends ---- */
@@ -114,7 +124,18 @@ static enum error_class store_ends(struct receiver *receiver)
 
 /* ---- run --once ---- */
 
-static enum error_class find_ends(struct receiver *receiver)
+/* Where the inbox stands in a partition; 0: it never read it. */
+static int64_t next_of(const struct store_next *nexts, size_t count, const struct consumer_partition *partition)
+{
+    for (size_t i = 0; i < count; i++)
+        if (nexts[i].partition == partition->partition && strcmp(nexts[i].topic, partition->topic) == 0)
+            return nexts[i].next;
+    return 0;
+}
+
+/* `nexts` are older than what Kafka answers, so none is behind an end, but in a topic that was made again: that is never
+ * done, and whoever reads it says so. */
+static enum error_class find_ends(struct receiver *receiver, const struct store_next *nexts, size_t next_count)
 {
     struct error *error = &receiver->error;
     struct consumer_partition *partitions;
@@ -128,18 +149,21 @@ static enum error_class find_ends(struct receiver *receiver)
             free(partitions);
             return error->class;
         }
+        if (next_of(nexts, next_count, &partitions[i]) > partitions[i].offset)
+            partitions[i].offset = INT64_MAX;
     }
     receiver->drain_ends = partitions;
     receiver->drain_count = count;
     return ERROR_NONE;
 }
 
-static bool has_reached(const struct store_next *nexts, size_t count, const struct consumer_partition *end)
+/* Nothing of this instance is stopped, or not yet known to be what it was. */
+static bool is_sound(const struct receiver *receiver)
 {
-    for (size_t i = 0; i < count; i++)
-        if (nexts[i].partition == end->partition && strcmp(nexts[i].topic, end->topic) == 0)
-            return nexts[i].next >= end->offset;
-    return end->offset == 0;
+    for (size_t i = 0; i < receiver->source_count; i++)
+        if (receiver->sources[i].checking || receiver->sources[i].error.class)
+            return false;
+    return true;
 }
 
 /* Whoever reads them: PostgreSQL knows. */
@@ -148,18 +172,18 @@ static enum error_class look_at_drain(struct receiver *receiver)
     struct error *error = &receiver->error;
     struct store_next *nexts;
     size_t count;
-    bool done = true;
+    bool done = is_sound(receiver);
     if (!receiver->drain_asked || receiver->drain_done)
         return ERROR_NONE;
-    if (!receiver->drain_ends && find_ends(receiver))
-        return error->class;
     if (store_nexts(receiver->session, &receiver->inbox, &nexts, &count, error))
         return error->class;
+    if (!receiver->drain_ends && find_ends(receiver, nexts, count))
+        done = false;
     for (size_t i = 0; i < receiver->drain_count; i++)
-        done = done && has_reached(nexts, count, &receiver->drain_ends[i]);
+        done = done && next_of(nexts, count, &receiver->drain_ends[i]) >= receiver->drain_ends[i].offset;
     free(nexts);
     receiver->drain_done = done;
-    return ERROR_NONE;
+    return receiver->drain_ends ? ERROR_NONE : error->class;
 }
 
 /* [I6] More waits than the inbox may hold: nothing more is fetched until business code has caught up. */
@@ -183,7 +207,7 @@ static enum error_class count_waiting(struct receiver *receiver, int64_t now_ms)
     receiver->full = subscriber_full(was_full, &fill);
     consumer_pause(receiver->consumer, receiver->full);
     int64_t age_ms = waiting.oldest_ms ? clock_unix_ms() - waiting.oldest_ms : 0;
-    receiver_view_pending(&receiver->view, waiting.rows, false, age_ms > 0 ? age_ms : 0);
+    receiver_view_pending(&receiver->view, waiting.rows, age_ms > 0 ? age_ms : 0);
     if (receiver->full != was_full)
         log_write(receiver->full ? LOG_WARN : LOG_INFO,
                   receiver->full ? "inbox is full: its partitions pause until messages are taken"
@@ -202,6 +226,7 @@ static enum error_class clean(struct receiver *receiver, int64_t now_ms)
     const struct inbox_stream_options *options = &receiver->options;
     if (now_ms < receiver->clean_at_ms)
         return ERROR_NONE;
+    receiver->clean_at_ms = now_ms + RECEIVER_CLEAN_MS; /* after a failure too: storing comes first */
     if (store_clean(receiver->session, &receiver->inbox, options->retention_ms, options->id_retention_ms, &more,
                     &receiver->error))
         return receiver->error.class;
@@ -231,5 +256,5 @@ enum error_class receiver_report(struct receiver *receiver)
     receiver->reported_ms = now_ms;
     tell_kafka(receiver);
     show_partitions(receiver);
-    return write_state(receiver, first ? 0 : since_ms);
+    return write_state(receiver, first ? 0 : since_ms, &receiver->error);
 }

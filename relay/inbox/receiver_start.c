@@ -37,6 +37,9 @@ static enum error_class open_session(struct receiver *receiver, struct error *er
     const struct session_options options = {.conninfo = receiver->service->conninfo,
                                             .application_name = receiver->application_name,
                                             .stop = &receiver->session_stop};
+    if (receiver->session_stale)
+        session_close(&receiver->session);
+    receiver->session_stale = false;
     if (receiver->session)
         return ERROR_NONE;
     return session_open(&options, &receiver->session, error);
@@ -223,7 +226,11 @@ enum error_class receiver_assign(struct receiver *receiver)
     }
     receiver->source_count = count;
     receiver->looked_ms = clock_monotonic_ms();
+    /* A take that had to wait for a rebase got the generation from before: a new statement sees the newer one [I7]. */
+    if (count && receiver_compare(receiver))
+        return receiver->error.class;
     qsort(receiver->sources, count, sizeof receiver->sources[0], by_name);
+    receiver->reported_ms = 0; /* it is well: told at once */
     if (count)
         log_info("partitions taken over", LOG_STR("stream", receiver->stream), LOG_INT("partitions", count));
     return receiver_read(receiver);

@@ -127,10 +127,9 @@ void receiver_view_partitions(struct receiver_view *view, const struct inbox_par
     pthread_mutex_unlock(&view->lock);
 }
 
-void receiver_view_pending(struct receiver_view *view, int64_t rows, bool is_bound, int64_t oldest_age_ms)
+void receiver_view_pending(struct receiver_view *view, int64_t rows, int64_t oldest_age_ms)
 {
-    LOCKED(view, view->stream.pending_rows = rows; view->stream.pending_is_bound = is_bound;
-           view->stream.oldest_age_ms = oldest_age_ms);
+    LOCKED(view, view->stream.pending_rows = rows; view->stream.oldest_age_ms = oldest_age_ms);
 }
 
 /* Of the partitions, which come last, only those that there are: the struct has room for very many. */

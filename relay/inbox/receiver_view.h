@@ -29,7 +29,7 @@ void receiver_view_failed_transaction(struct receiver_view *view);
 /* A committed batch. */
 void receiver_view_stored(struct receiver_view *view, const struct intake *intakes, size_t count);
 void receiver_view_partitions(struct receiver_view *view, const struct inbox_partition_view *partitions, size_t count);
-void receiver_view_pending(struct receiver_view *view, int64_t rows, bool is_bound, int64_t oldest_age_ms);
+void receiver_view_pending(struct receiver_view *view, int64_t rows, int64_t oldest_age_ms);
 
 /* Thread: any. */
 void receiver_view_copy(struct receiver_view *view, struct inbox_stream_view *out);

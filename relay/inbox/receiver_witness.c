@@ -22,8 +22,8 @@ void receiver_stop_source(struct receiver *receiver, struct receiver_source *sou
 static void advise(const struct receiver *receiver, const struct receiver_source *source, struct error *error)
 {
     error_hint(error,
-               "decide where to go on: boxrelay rebase %s --to start|now --topic %s --partition %" PRId32
-               "; the other partitions go on",
+               "decide where to go on: boxrelay rebase %s --topic %s --partition %" PRId32
+               " --to start reads it anew, --to now leaves out what is there; the other partitions go on",
                receiver->stream, source->topic, source->partition);
 }
 
@@ -74,7 +74,7 @@ static void judge_range(struct receiver *receiver, struct receiver_source *sourc
     int64_t first, end;
     if (consumer_range(receiver->consumer, source->topic, source->partition, RECEIVER_ASK_MS_MAX, &first, &end,
                        &error)) {
-        receiver_stop_source(receiver, source, failure);
+        receiver_stop_source(receiver, source, &error); /* not known yet: asked again in a minute */
         return;
     }
     if (end < source->store.next) {
@@ -114,18 +114,18 @@ void receiver_judge_failures(struct receiver *receiver)
             else if (source->error.class == ERROR_NONE)
                 receiver_stop_source(receiver, source, &failure->error);
         }
-        if (!ours)
+        if (!ours && failure->partition < 0)
             note_missing(receiver, failure);
     }
 }
 
-/* What people have mended is tried again; what an operator has to decide waits for him. */
+/* What people have mended, or what has passed, is tried again; what an operator has to decide waits for him. */
 static void begin_again(struct receiver *receiver)
 {
     for (size_t i = 0; i < receiver->source_count; i++) {
         struct receiver_source *source = &receiver->sources[i];
         source->checking = source->store.witness.offset >= 0;
-        if (source->error.class == ERROR_CONFIG)
+        if (source->error.class != ERROR_INTEGRITY)
             source->error = (struct error){.class = ERROR_NONE};
     }
 }
@@ -136,27 +136,34 @@ static bool has_moved(const struct receiver *receiver, const struct store_next *
         for (size_t k = 0; k < count; k++)
             if (nexts[k].partition == receiver->sources[i].partition &&
                 strcmp(nexts[k].topic, receiver->sources[i].topic) == 0 &&
-                nexts[k].next != receiver->sources[i].store.next)
+                (nexts[k].next != receiver->sources[i].store.next || nexts[k].source != receiver->sources[i].store.id))
                 return true;
     return false;
 }
 
-enum error_class receiver_look(struct receiver *receiver)
+enum error_class receiver_compare(struct receiver *receiver)
 {
     struct error *error = &receiver->error;
     struct store_next *nexts;
     size_t count;
-    int64_t now_ms = clock_monotonic_ms();
-    if (now_ms - receiver->looked_ms < RECEIVER_LOOK_MS)
-        return ERROR_NONE;
-    receiver->looked_ms = now_ms;
     if (store_nexts(receiver->session, &receiver->inbox, &nexts, &count, error))
         return error->class;
     bool moved = has_moved(receiver, nexts, count);
     free(nexts);
-    if (moved)
-        return error_set(error, ERROR_FENCED, "OFFSET_MOVED",
-                         "an offset in the database is not the one of this instance any more: read again from there");
+    if (!moved)
+        return ERROR_NONE;
+    return error_set(error, ERROR_FENCED, "OFFSET_MOVED",
+                     "an offset in the database is not the one of this instance any more: read again from there");
+}
+
+enum error_class receiver_look(struct receiver *receiver)
+{
+    int64_t now_ms = clock_monotonic_ms();
+    if (now_ms - receiver->looked_ms < RECEIVER_LOOK_MS)
+        return ERROR_NONE;
+    receiver->looked_ms = now_ms;
+    if (receiver_compare(receiver))
+        return receiver->error.class;
     begin_again(receiver);
     return receiver_read(receiver);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "receiver.h"
 
@@ -24,7 +25,8 @@ struct inbox_service {
     unsigned magic;
     pthread_mutex_t lock;
     struct subscriptions *subscriptions;
-    bool stopping, now;
+    bool stopping;
+    struct log_said said;
     size_t count;
     struct inbox inboxes[INBOX_STREAMS_MAX];
 };
@@ -89,10 +91,21 @@ enum error_class inbox_service_start(const struct inbox_service_options *options
     return class;
 }
 
-/* Those whose receiver has ended for a reload get their new one; those that are gone go. Lock held. */
-static bool settle(struct inbox_service *service)
+/* Those that are configured and not there yet, as far as there is room: ones that are gone have to end first. What
+ * fails is tried at the next look. Lock held. */
+static void add_missing(struct inbox_service *service)
 {
-    bool ending = false;
+    const struct inbox_service_options *options = &service->subscriptions->options;
+    struct error error = {.class = ERROR_NONE};
+    for (size_t i = 0; i < options->stream_count && !service->stopping && !error.class; i++)
+        if (service->count < INBOX_STREAMS_MAX && !find(service, options->streams[i].name))
+            (void)add(service, &options->streams[i], &error);
+    log_change(&service->said, LOG_ERROR, &error, "all inboxes have their threads", clock_monotonic_ms());
+}
+
+/* Those whose receiver has ended for a reload get their new one; those that are gone go. Lock held. */
+static void settle(struct inbox_service *service)
+{
     for (size_t i = 0; i < service->count; i++) {
         struct inbox *inbox = &service->inboxes[i];
         const struct inbox_stream_options *options = subscriptions_stream(service->subscriptions, inbox->name);
@@ -100,23 +113,20 @@ static bool settle(struct inbox_service *service)
         struct error error;
         if (!inbox->renewed && options)
             continue;
-        if (!ended->ended) {
-            ending = true;
+        if (!ended->ended)
             continue;
-        }
         if (!options || service->stopping) {
             *inbox = service->inboxes[--service->count];
             i--;
         } else if (receiver_start(service->subscriptions, options, ended, &inbox->receiver, &error)) {
             inbox->receiver = ended; /* tried again at the next look */
-            ending = true;
             continue;
         } else {
             inbox->renewed = false;
         }
         receiver_free(&ended);
     }
-    return ending;
+    add_missing(service);
 }
 
 /* Lock held. */
@@ -139,19 +149,15 @@ enum error_class inbox_service_reconfigure(struct inbox_service *service, const 
 {
     assert(service->magic == SERVICE_MAGIC);
     struct subscriptions *fresh = subscriptions_new(options), *old = service->subscriptions;
-    enum error_class class = ERROR_NONE;
     if (!fresh)
         return error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for the new configuration");
     pthread_mutex_lock(&service->lock);
     service->subscriptions = fresh;
     renew(service, old);
-    for (size_t i = 0; i < options->stream_count && !class; i++)
-        if (!find(service, options->streams[i].name))
-            class = add(service, &options->streams[i], error);
     settle(service);
     pthread_mutex_unlock(&service->lock);
     subscriptions_drop(&old);
-    return class;
+    return ERROR_NONE;
 }
 
 void inbox_service_request_stop(struct inbox_service *service, bool now)
@@ -223,6 +229,11 @@ static enum error_class stream_error(struct receiver *receiver, struct error *er
     bool failed = strcmp(view->state, subscriber_state_name(SUBSCRIBER_STOPPED)) == 0 && is_final(&view->last_error);
     if (failed)
         *error = view->last_error;
+    for (size_t i = 0; i < view->partition_count && !failed; i++) {
+        failed = is_final(&view->partitions[i].last_error);
+        if (failed)
+            *error = view->partitions[i].last_error;
+    }
     free(view);
     return failed ? error_prefix(error, "%s", receiver->stream) : ERROR_NONE;
 }

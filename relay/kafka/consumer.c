@@ -16,6 +16,9 @@ enum {
     COOPERATIVE_VERSION = 0x020601ff, /* librdkafka; before, a cooperative member could rejoin for ever */
 };
 
+/* The end of year 9999. Producers set times as they like, nanoseconds too, and PostgreSQL does not take all of them. */
+#define TIME_MS_MAX INT64_C(253402300799999)
+
 #define POSITIONS_TOPICS "^boxrelay[.].*[.]positions$"
 
 struct consumer {
@@ -30,6 +33,7 @@ struct consumer {
     struct consumer_partition *assigned;
     size_t assigned_count;
     rd_kafka_topic_partition_list_t *reading; /* NULL: nothing */
+    rd_kafka_topic_partition_list_t *held_back; /* paused in the library, read by this member or not; NULL: none */
 };
 
 /* ---- fetches ---- */
@@ -67,13 +71,13 @@ static void add(struct fetch *fetch, rd_kafka_event_t *event, const rd_kafka_mes
 {
     rd_kafka_timestamp_type_t kind;
     int64_t time_ms = rd_kafka_message_timestamp(from, &kind);
+    bool has_time = kind != RD_KAFKA_TIMESTAMP_NOT_AVAILABLE && time_ms >= 0 && time_ms <= TIME_MS_MAX;
     grow(fetch);
     fetch->messages[fetch->count++] = (struct message){
         .topic = rd_kafka_topic_name(from->rkt),
         .partition = from->partition,
         .offset = from->offset,
-        .time_ms = kind == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? -1 : time_ms,
-        .leader_epoch = -1,
+        .time_ms = has_time ? time_ms : -1,
         .key = from->key,
         .key_size = from->key_len,
         .value = from->payload,
@@ -94,30 +98,17 @@ static void remember_one(struct consumer *consumer, const rd_kafka_topic_partiti
     to->offset = -1;
 }
 
-/* A group that is not cooperative gives all at once, and takes all at once. */
-static void remember(struct consumer *consumer, const rd_kafka_topic_partition_list_t *list)
-{
-    int count = list ? list->cnt : 0;
-    consumer->assigned_count = 0;
-    consumer->assigned = reallocarray(consumer->assigned, (size_t)count + 1, sizeof consumer->assigned[0]);
-    if (!consumer->assigned)
-        abort();
-    for (int i = 0; i < count; i++)
-        remember_one(consumer, &list->elems[i]);
-}
-
-/* One that is cooperative gives and takes some. */
-static void remember_change(struct consumer *consumer, bool assigned, const rd_kafka_topic_partition_list_t *list)
+/* What the group gave or took. One that is not cooperative gives all at once, and takes all at once. */
+static void remember(struct consumer *consumer, bool assigned, const rd_kafka_topic_partition_list_t *list)
 {
     size_t kept = 0;
-    for (size_t i = 0; i < consumer->assigned_count; i++) {
+    for (size_t i = 0; consumer->cooperative && i < consumer->assigned_count; i++) {
         const struct consumer_partition *have = &consumer->assigned[i];
         if (!rd_kafka_topic_partition_list_find(list, have->topic, have->partition))
             consumer->assigned[kept++] = *have;
     }
     consumer->assigned_count = kept;
-    consumer->assigned =
-        reallocarray(consumer->assigned, kept + (size_t)list->cnt + 1, sizeof consumer->assigned[0]);
+    consumer->assigned = reallocarray(consumer->assigned, kept + (size_t)list->cnt + 1, sizeof consumer->assigned[0]);
     if (!consumer->assigned)
         abort();
     for (int i = 0; assigned && i < list->cnt; i++)
@@ -190,6 +181,16 @@ static int change_assignment(const struct consumer *consumer, const rd_kafka_top
     return code ? code : add_all(consumer, list);
 }
 
+/* A cooperative group that changed nothing for this member: it reads on. */
+static void acknowledge_nothing(const struct consumer *consumer, bool assigned,
+                                const rd_kafka_topic_partition_list_t *nothing)
+{
+    if (assigned)
+        add_all(consumer, nothing);
+    else
+        (void)code_of(rd_kafka_incremental_unassign(consumer->member.handle, nothing));
+}
+
 /* The group's answer is acknowledged with nothing to read: what is read says consumer_read. */
 static void acknowledge(const struct consumer *consumer, bool assigned)
 {
@@ -209,10 +210,11 @@ static void rebalance(struct consumer *consumer, rd_kafka_event_t *event)
 {
     const rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(event);
     bool assigned = rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-    if (consumer->cooperative)
-        remember_change(consumer, assigned, list);
-    else
-        remember(consumer, assigned ? list : NULL);
+    if (consumer->cooperative && list->cnt == 0) {
+        acknowledge_nothing(consumer, assigned, list);
+        return;
+    }
+    remember(consumer, assigned, list);
     forget_reading(consumer);
     acknowledge(consumer, assigned);
     consumer->rebalanced = true;
@@ -233,6 +235,33 @@ static rd_kafka_topic_partition_list_t *list_of(const struct consumer_partition 
     return list;
 }
 
+/*
+ * The library remembers a pause of each partition, also while it is another's, so all are noted, to be resumed together.
+ * None is resumed where it begins to be read: that would meet the beginning in the library's other thread, and what is
+ * fetched then can be taken for outdated for ever.
+ */
+static void pause_reading(struct consumer *consumer)
+{
+    const rd_kafka_topic_partition_list_t *reading = consumer->reading;
+    rd_kafka_pause_partitions(consumer->member.handle, consumer->reading);
+    if (!consumer->held_back)
+        consumer->held_back = rd_kafka_topic_partition_list_new(reading->cnt);
+    for (int i = 0; i < reading->cnt; i++)
+        if (!rd_kafka_topic_partition_list_find(consumer->held_back, reading->elems[i].topic,
+                                                reading->elems[i].partition))
+            rd_kafka_topic_partition_list_add(consumer->held_back, reading->elems[i].topic,
+                                              reading->elems[i].partition);
+}
+
+static void resume_all(struct consumer *consumer)
+{
+    if (!consumer->held_back)
+        return;
+    rd_kafka_resume_partitions(consumer->member.handle, consumer->held_back);
+    rd_kafka_topic_partition_list_destroy(consumer->held_back);
+    consumer->held_back = NULL;
+}
+
 enum error_class consumer_read(struct consumer *consumer, const struct consumer_partition *partitions, size_t count,
                                struct error *error)
 {
@@ -242,7 +271,7 @@ enum error_class consumer_read(struct consumer *consumer, const struct consumer_
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         return kafka_error_set(error, kafka_error_class(code), code, "assign", NULL);
     if (consumer->paused)
-        rd_kafka_pause_partitions(consumer->member.handle, consumer->reading);
+        pause_reading(consumer);
     return ERROR_NONE;
 }
 
@@ -251,27 +280,22 @@ void consumer_pause(struct consumer *consumer, bool pause)
     if (consumer->paused == pause)
         return;
     consumer->paused = pause;
-    if (consumer->reading && pause)
-        rd_kafka_pause_partitions(consumer->member.handle, consumer->reading);
-    else if (consumer->reading)
-        rd_kafka_resume_partitions(consumer->member.handle, consumer->reading);
+    if (pause && consumer->reading)
+        pause_reading(consumer);
+    else if (!pause)
+        resume_all(consumer);
 }
 
 /* ---- polling ---- */
 
-static bool is_read(const struct consumer *consumer, const char *topic, int32_t partition)
-{
-    return consumer->reading && rd_kafka_topic_partition_list_find(consumer->reading, topic, partition);
-}
-
-static void add_failure(struct consumer *consumer, struct fetch *fetch, const rd_kafka_topic_partition_t *of,
+static void add_failure(struct fetch *fetch, const rd_kafka_topic_partition_t *of,
                         enum error_class class, const char *text)
 {
     if (fetch->failure_count == CONSUMER_FAILURES_MAX)
         return;
     struct consumer_failure *failure = &fetch->failures[fetch->failure_count++];
     snprintf(failure->topic, sizeof failure->topic, "%s", of->topic);
-    failure->partition = is_read(consumer, of->topic, of->partition) ? of->partition : -1;
+    failure->partition = of->partition;
     kafka_error_set(&failure->error, class, of->err, of->topic, text);
 }
 
@@ -306,7 +330,7 @@ static void note_error(struct consumer *consumer, struct fetch *fetch, rd_kafka_
     if (of && of->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
         add_end(fetch, of);
     else if (class == ERROR_INTEGRITY || class == ERROR_CONFIG)
-        add_failure(consumer, fetch, of, class, rd_kafka_event_error_string(event));
+        add_failure(fetch, of, class, rd_kafka_event_error_string(event));
     else if (!is_pattern)
         member_note(&consumer->member, event);
     if (of)
@@ -348,7 +372,7 @@ static void note_fatal(struct consumer *consumer)
     if (!member_is_fatal(&consumer->member) || consumer->fatal)
         return;
     consumer->fatal = true;
-    remember(consumer, NULL);
+    consumer->assigned_count = 0;
     forget_reading(consumer);
     consumer->rebalanced = true;
 }
@@ -600,6 +624,8 @@ void consumer_close(struct consumer **consumer)
     assert(gone->magic == CONSUMER_MAGIC);
     member_close(&gone->member, serve_leaving, gone);
     forget_reading(gone);
+    if (gone->held_back)
+        rd_kafka_topic_partition_list_destroy(gone->held_back);
     free(gone->assigned);
     gone->magic = 0;
     free(gone);

@@ -29,6 +29,7 @@ static const struct {
     {"42", ERROR_CONFIG},       /* syntax_error_or_access_rule_violation: no such table, no right */
     {"0A", ERROR_CONFIG},       /* feature_not_supported */
     {"22", ERROR_POISON},       /* data_exception */
+    {"54", ERROR_POISON},       /* program_limit_exceeded: JSON that is nested too deeply */
     {"23", ERROR_POISON},       /* integrity_constraint_violation */
 };
 

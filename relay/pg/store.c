@@ -192,6 +192,7 @@ enum error_class store_nexts(struct session *session, const struct store_inbox *
         snprintf(next->topic, sizeof next->topic, "%s", PQgetvalue(result, (int)i, 0));
         next->partition = atoi(PQgetvalue(result, (int)i, 1));
         next->next = strtoll(PQgetvalue(result, (int)i, 2), NULL, 10);
+        next->source = atoi(PQgetvalue(result, (int)i, 3));
     }
     PQclear(result);
     return *nexts ? ERROR_NONE : error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for partitions");

@@ -119,6 +119,8 @@ CREATE TABLE IF NOT EXISTS relay.held (
     payload_bytes bytea,
     PRIMARY KEY (source, key_hash, kafka_offset)
 );
+-- For relay.copy_held; copied ones leave it.
+CREATE INDEX IF NOT EXISTS held_slot ON relay.held (source, lane, slot) WHERE slot IS NOT NULL;
 COMMENT ON TABLE relay.held IS 'Messages that were taken out of their lane and are not finished';
 COMMENT ON COLUMN relay.held.slot IS 'Where the message is. NULL: it was copied into this row';
 
@@ -601,6 +603,7 @@ BEGIN
             at_slot := free.slot;
         ELSE
             IF NOT is_looking THEN
+                lanes := NULL; -- else its portal has this name, which the caller may have given to one of his
                 OPEN lanes;
                 is_looking := true;
             END IF;
@@ -662,10 +665,11 @@ BEGIN
         last_slot := (SELECT r.slot FROM relay.ring r JOIN relay.open_source o ON o.stream = r.stream
                       WHERE o.inbox_table = '{inbox}');
         at_slot := free.slot;
+        -- Behind what this transaction has of the lane: across the slots, which are looked through one by one.
+        run_end := at_offset;
         WHILE given = 0 AND (due_key IS NULL OR random() < 0.5) LOOP
             seen := 0;
             must_hold := false;
-            run_end := at_offset;
             FOR row IN
                 SELECT m.seq, m.kafka_offset, m.key_hash, m.record_time, m.received_at, m.id, m.key, m.key_bytes,
                        m.type, m.headers, m.headers_bytes, m.payload, m.payload_bytes,
@@ -722,6 +726,7 @@ BEGIN
                           ORDER BY m.kafka_offset LIMIT 1000) w;
                 PERFORM relay."{inbox}#hold"(of_source, of_lane, at_offset, run_end, at_slot);
                 at_offset := run_end + 1;
+                run_end := at_offset;
                 free.next := at_offset;
                 free.change := free.change + 1;
             ELSIF given = 0 AND seen < max + taken_count AND at_slot <> last_slot THEN
@@ -832,9 +837,11 @@ BEGIN
                    WHERE s.stream = of_stream AND s.generation > 0 AND s.finished_at IS NULL
                          AND EXISTS (SELECT FROM relay.source o
                                      WHERE o.stream = s.stream AND o.topic = s.topic AND o.partition = s.partition
-                                           AND o.generation < s.generation AND o.finished_at IS NULL)) THEN
+                                           AND o.generation < s.generation AND o.finished_at IS NULL
+                                           AND NOT relay."{inbox}#is_open"(o.id))) THEN
         RETURN false;
     END IF;
+    -- Only now: it is kept to the end of the transaction, and who begins to read a partition waits for it.
     PERFORM FROM relay.open_source o WHERE o.stream = of_stream FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
         RETURN false;
@@ -969,7 +976,8 @@ BEGIN
     IF delay IS NOT NULL THEN
         UPDATE relay.held h SET attempts = h.attempts + 1, reason = finish_held.reason
             WHERE h.source = source AND h.key_hash = key_hash AND h.kafka_offset = kafka_offset;
-        UPDATE relay.held_key k SET next = kafka_offset, due_at = due + delay, token = NULL
+        -- '-1 month 30 days' is not less than 0, and may yet lie in the past.
+        UPDATE relay.held_key k SET next = kafka_offset, due_at = greatest(due + delay, due), token = NULL
             WHERE k.source = source AND k.key_hash = key_hash AND k.next = held_key.next;
     ELSE
         DELETE FROM relay.held h WHERE h.source = source AND h.key_hash = key_hash AND h.kafka_offset = kafka_offset;
@@ -1158,7 +1166,7 @@ BEGIN
         -- Random: a number from a sequence may be given out again after a crash, and an old ack would fit a new lease.
         new_token := ('x' || left(replace(gen_random_uuid()::text, '-', ''), 15))::bit(60)::bigint;
         UPDATE relay.held_key k SET next = item[5], token = new_token,
-                due_at = clock_timestamp() + lease
+                due_at = greatest(clock_timestamp() + lease, clock_timestamp())
             WHERE k.source = item[3]::integer AND k.key_hash = item[6]::integer
                   AND k.next = (SELECT x.next FROM relay.held_key x WHERE x.source = item[3]::integer
                                     AND x.key_hash = item[6]::integer ORDER BY x.next DESC LIMIT 1)
@@ -1282,6 +1290,17 @@ BEGIN
                 WHERE l.source = of_lane.source AND l.lane = of_lane.lane;
         END IF;
     END LOOP;
+    IF is_free THEN
+        -- Of every lane, wherever it stands: one that has not come as far as this slot has all of it before it.
+        EXECUTE format($open$SELECT NOT EXISTS (
+            SELECT FROM relay.source s
+            CROSS JOIN LATERAL (SELECT generate_series(0, s.lanes - 1)::smallint AS lane) n
+            CROSS JOIN LATERAL (SELECT l.next FROM relay.lane l WHERE l.source = s.id AND l.lane = n.lane
+                                ORDER BY l.next DESC, l.change DESC LIMIT 1) p
+            CROSS JOIN LATERAL (SELECT 1 FROM relay.%I m WHERE m.source = s.id AND m.lane = n.lane
+                                    AND m.kafka_offset >= p.next LIMIT 1) m
+            WHERE s.stream = $1)$open$, inbox_table || '#' || copy_held.slot) INTO is_free USING copy_held.stream;
+    END IF;
     RETURN is_free;
 END
 $relay$;
@@ -1311,9 +1330,10 @@ BEGIN
 END
 $relay$;
 
--- Refuses while a message is not finished. Waits at most 5 seconds for transactions that use it. Dead letters go too.
+-- Refuses while a message is not finished. Waits for transactions that use it only so long that nobody else is taken for
+-- the one to give way in a deadlock. Dead letters go too.
 CREATE OR REPLACE FUNCTION relay.drop_inbox(name text) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path TO pg_catalog, pg_temp SET lock_timeout TO '5s' AS $relay$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path TO pg_catalog, pg_temp SET lock_timeout TO '500ms' AS $relay$
 DECLARE
     inbox_table constant text := relay.inbox_table(name);
     dropped relay.stream;
@@ -1329,6 +1349,8 @@ BEGIN
     END IF;
     PERFORM FROM relay.identity FOR UPDATE;
     dropped := relay.find_stream('inbox/' || drop_inbox.name);
+    -- As a batch does: the ring before the tables.
+    PERFORM FROM relay.ring r WHERE r.stream = dropped.uuid FOR UPDATE;
     EXECUTE format('LOCK TABLE relay.%I IN ACCESS EXCLUSIVE MODE', inbox_table);
     EXECUTE format('SELECT array_agg(s.id), bool_or(relay.%I(s.id)) FROM relay.source s WHERE s.stream = $1',
                    inbox_table || '#is_open')

@@ -102,12 +102,21 @@ LANGUAGE plpgsql VOLATILE SET search_path TO pg_catalog, pg_temp AS $relay$
 DECLARE
     old relay.closed_generation;
 BEGIN
-    SELECT c.* INTO old FROM relay.closed_generation c
-        WHERE c.stream = of_stream.uuid AND c.closed_at < clock_timestamp() - id_retention
-        ORDER BY c.closed_at LIMIT 1;
-    IF NOT FOUND THEN
-        RETURN NULL;
-    END IF;
+    FOR round IN 1..2 LOOP
+        -- A partition that was rebased, and has not been read to where this generation was closed, needs it to the end.
+        SELECT c.* INTO old FROM relay.closed_generation c
+            WHERE c.stream = of_stream.uuid AND c.closed_at < clock_timestamp() - id_retention
+                  AND NOT EXISTS (SELECT FROM relay.source s JOIN relay.source_offset o ON o.source = s.id
+                                  WHERE s.stream = of_stream.uuid AND s.generation > 0
+                                        AND s.created_at > clock_timestamp() - id_retention
+                                        AND (o.witness_time IS NULL OR o.witness_time < c.closed_at))
+            ORDER BY c.closed_at LIMIT 1;
+        IF NOT FOUND THEN
+            RETURN NULL;
+        END IF;
+        -- As a batch does: the ring before the tables. Then again: another may have emptied it, and opened it anew.
+        PERFORM FROM relay.ring r WHERE r.stream = of_stream.uuid FOR NO KEY UPDATE;
+    END LOOP;
     EXECUTE format('TRUNCATE TABLE ONLY relay.%I', inbox_table || '#id' || old.generation);
     DELETE FROM relay.closed_generation c WHERE c.stream = of_stream.uuid AND c.generation = old.generation;
     UPDATE relay.ring r SET ids_since = old.closed_at WHERE r.stream = of_stream.uuid;

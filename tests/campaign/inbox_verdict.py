@@ -102,16 +102,18 @@ CHECKS = {
 }
 
 # By what the relay itself counts.
-WAITING = """
+FINISHED = """SELECT coalesce(sum(finished_rows), 0) FROM (
+    SELECT DISTINCT ON (source, lane) finished_rows FROM relay.lane ORDER BY source, lane, next DESC, change DESC) l"""
+WAITING = f"""
 SELECT coalesce((SELECT sum(stored_rows) FROM (SELECT DISTINCT ON (source) stored_rows FROM relay.source_offset
-                                               ORDER BY source, next DESC) o), 0)
-     - coalesce((SELECT sum(finished_rows) FROM (SELECT DISTINCT ON (source, lane) finished_rows FROM relay.lane
-                                                 ORDER BY source, lane, next DESC, change DESC) l), 0) AS rows"""
+                                               ORDER BY source, next DESC) o), 0) - ({FINISHED}) AS rows"""
 
 UNREAD = """
-SELECT t.topic, t.partition FROM (SELECT topic, partition, max(kafka_offset) AS last FROM campaign.truth GROUP BY 1, 2) t
+SELECT t.topic, t.partition FROM campaign.last t
 WHERE t.last >= coalesce((SELECT max(o.next) FROM relay.source s JOIN relay.source_offset o ON o.source = s.id
                           WHERE s.topic = t.topic AND s.partition = t.partition), 0)"""
+
+UNFINISHED = f"SELECT w.rows FROM ({WAITING}) w WHERE w.rows <> 0 OR EXISTS (SELECT FROM relay.held)"
 
 COUNTS = """
 SELECT (SELECT count(*) FROM campaign.truth), (SELECT count(*) FROM campaign.effect WHERE fate = 'done'),
@@ -170,6 +172,8 @@ class Truth:
                 self.flush()
         self.flush()
         self.cursor.execute("CREATE UNIQUE INDEX ON campaign.truth (topic, partition, kafka_offset); ANALYZE campaign.truth")
+        self.cursor.execute("CREATE TABLE campaign.last AS SELECT topic, partition, max(kafka_offset) AS last FROM campaign.truth "
+                            "GROUP BY topic, partition")
         return self.by_transaction
 
     def flush(self):

@@ -53,6 +53,7 @@ def config(tmp_path):
     (["pause", "outbox/main"], 2, "needs --reason TEXT"),
     (["rebase", "outbox/main"], 2, "needs --to now"),
     (["rebase", "outbox/main", "--to", "yesterday"], 2, "needs --to now"),
+    (["rebase", "inbox/main", "--to", "9999-01-31T12:00:00Z"], 2, "--to takes no time to come"),
     (["rebase", "inbox/main", "--to", "2030-01-31"], 2, "a time with its zone, as 2030-01-31T12:00:00Z"),
     (["rebase", "outbox/main", "--to", "2030-01-31T12:00:00Z"], 2, "are for streams named inbox/NAME"),
     (["rebase", "outbox/main", "--to", "start", "--force"], 2, "are for streams named inbox/NAME"),

@@ -200,6 +200,7 @@ BAD = [
     ("an empty id", "{}", {"id": ""}, "NO_ID"),
     ("a long id", "{}", {"id": "x" * 2000}, "POISON"),
     ("an id of bytes", "{}", {"id": b"\xff"}, "POISON"),
+    ("nested too deeply", "[" * 100_000 + "]" * 100_000, {"id": "b7"}, "POISON"),
     ("many headers", "{}", [("id", "b6")] + [(f"h{i}", "v") for i in range(1000)], "POISON"),
 ]
 
@@ -272,6 +273,42 @@ def test_refused_first_start(reader, database, topic, sender):
     done = reader([name], start="refuse").command("run", "--once", "--timeout", "20s")
     assert done.returncode != 0 and "start is refuse" in done.stderr
     assert ids(database) == []
+
+
+def test_status_says_why_an_inbox_stopped(reader, database, topic):
+    """All the time that it waits for people, not only while it reads."""
+    relay = reader([topic(1)], start="refuse").start()
+    wait_until(lambda: relay.command("status").returncode == 4, "the status says so")
+    time.sleep(31)  # longer than a report counts
+    done = relay.command("status")
+    row = next(line for line in done.stdout.splitlines() if line.startswith("inbox/main"))
+    assert done.returncode == 4 and " stopped " in row and "[NOT_STARTED]" in done.stdout
+
+
+def test_times_that_postgres_does_not_take(reader, database, topic, sender):
+    """Nanoseconds where milliseconds belong: stored without a time, or set aside without one."""
+    name = topic(1, {"message.timestamp.after.max.ms": 2**63 - 1})
+    far = 1_700_000_000_000_000_000
+    sender.send(name, "k", "1", {"id": "a"}, timestamp=far)
+    sender.send(name, "k", "no json", {"id": "b"}, timestamp=far)
+    sender.send(name, "k", "2", {"id": "c"}, timestamp=253402300799999)
+    sender.flush()
+    reader([name]).drain()
+    assert database.query("SELECT id, record_time IS NULL, extract(year FROM record_time AT TIME ZONE 'UTC')::int "
+                          "FROM relay.inbox ORDER BY seq") == [("a", True, None), ("c", False, 9999)]
+    assert database.query("SELECT message_id, record_time FROM relay.dead") == [("b", None)]
+
+
+def test_cleaning_that_fails_does_not_stop_storing(reader, database, topic, sender):
+    """It is tried again later."""
+    name = topic(1)
+    relay = reader([name])
+    database.query("""CREATE OR REPLACE FUNCTION relay.clean_inbox(stream uuid, retention interval, id_retention interval)
+        RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'too slow' USING ERRCODE = 'query_canceled'; END $$""")
+    send(sender, name, ["a"])
+    with relay.start():
+        wait_stored(database, 1)
+        assert "too slow" in relay.wait_log("too slow")["msg"]
 
 
 def test_what_is_found_later_is_read_from_its_beginning(reader, database, topic, kafka, sender):
@@ -507,6 +544,8 @@ def test_a_shorter_topic_and_lost_records(reader, database, topic, kafka, sender
     topic(1, name=name)
     with judge.Sender(kafka) as again:
         send(again, name, ["new"])
+    once = relay.command("run", "--once", "--timeout", "60s")
+    assert once.returncode == 4 and "[SHORTER]" in once.stderr
     with relay.start():
         assert relay.wait_log("partition stopped")["error.code"] == "SHORTER"
     assert ids(database) == ["a", "b", "c"]
@@ -575,6 +614,48 @@ def test_a_full_inbox_pauses(reader, database, topic, sender):
     assert sorted(ids(database)) == sorted(sent)
 
 
+def test_partitions_that_moved_while_full_are_read_on(reader, database, topic, sender):
+    """A pause belongs to a partition in the library, also while it is another's: it does not come back with it."""
+    name = topic(2)
+    one = reader([name], waiting_rows_max=10).start()
+    for partition in range(2):
+        send(sender, name, [f"{partition}-{i}" for i in range(50)], partition=partition)
+    wait_until(lambda: one.metric("boxrelay_inbox_full") == 1, "full")
+    two = reader([name], waiting_rows_max=10).start()
+    owners = "SELECT DISTINCT owner FROM relay.source_offset"
+    wait_until(lambda: len(database.query(owners)) == 2, "both read")
+    taken = []
+
+    def take(count):
+        taken.extend(database.query("SELECT id, relay.done('main', seq) FROM relay.take('main', 100)"))
+        return len(taken) == count
+    wait_until(lambda: take(100), "all taken")
+    two.stop()
+    wait_until(lambda: len(database.query(owners)) == 1, "one has both again")
+    for partition in range(2):
+        send(sender, name, [f"{partition}-more"], partition=partition)
+    wait_until(lambda: take(102), "what came since")
+
+
+def test_a_take_over_during_a_rebase(reader, database, topic, sender):
+    """An instance that waits for a rebase to commit reads the new generation, not the one from before [I7]."""
+    name = topic(1)
+    relay = reader([name])
+    send(sender, name, ["a"])
+    relay.drain()
+    send(sender, name, ["b"])
+    rebase = database.connect(autocommit=False)
+    cursor = rebase.cursor()
+    cursor.execute("SELECT relay.make_source(uuid, %s, 0, 1, 1) FROM relay.stream WHERE name = 'inbox/main'", (name,))
+    relay.start()
+    wait_until(lambda: database.query("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND "
+                                      "application_name LIKE 'boxrelay%%'"), "it waits for the rebase")
+    rebase.commit()
+    wait_stored(database, 2)
+    assert database.query("SELECT m.id, s.generation FROM relay.inbox m JOIN relay.source s ON s.id = m.source "
+                          "ORDER BY m.seq") == [("a", 0), ("b", 1)]
+
+
 def test_a_replay_older_than_the_ids_is_refused(reader, database, topic, sender):
     """Ids that are forgotten cannot keep a message from being stored again: no rebase to there, unless it is forced."""
     name = topic(1)
@@ -588,9 +669,14 @@ def test_a_replay_older_than_the_ids_is_refused(reader, database, topic, sender)
         taken.extend(row[0] for row in database.query(
             "SELECT id, relay.done('main', seq) FROM relay.take('main', 10)"))
         return sorted(taken)
-    send(sender, name, ["a", "b"])
+    send(sender, name, ["a", "b"], timestamp=round(1000 * (time.time() - 7200)))
     wait_until(lambda: take() == ["a", "b"], "both")
+    database.query("UPDATE relay.ring SET ids_since = clock_timestamp() - interval '3 hours'")
+    younger = rebase("--to", "start")  # than the oldest ids
+    assert younger.returncode == 0, younger.stderr
+    database.query("UPDATE relay.ring SET ids_since = NULL")
     wait_until(lambda: database.query("SELECT ids_since FROM relay.ring") != [(None,)], "ids are forgotten")
+    database.query("UPDATE relay.ring SET ids_since = clock_timestamp() - interval '1 hour'")
     refused = rebase("--to", "start")
     assert (refused.returncode, refused.stdout) == (4, "") and "[IDS_FORGOTTEN]" in refused.stderr
     assert f"{name}/0 would be read from offset 0" in refused.stderr

@@ -491,6 +491,71 @@ def test_messages_of_all_slots_come_in_order(inbox, migrated):
     assert by_key(finished + worker.drain()) == by_key(stored)
 
 
+def test_a_slot_before_which_a_lane_stands_is_not_free(inbox, migrated):
+    """A lane that was not taken from for two turns has all of the slots behind its own before it."""
+    key = same_lane(inbox, 1)[0]
+    ready = "SELECT relay.copy_held(%s, %s::smallint)"
+    for _ in range(3):
+        inbox.store([key])
+        inbox.turn()
+    assert [migrated.value(ready, (inbox.uuid, slot)) for slot in range(3)] == [False, False, False]
+    assert [offset for _, offset in Worker(migrated).drain()] == [0, 1, 2]
+    assert [migrated.value(ready, (inbox.uuid, slot)) for slot in range(3)] == [True, True, True]
+
+
+@pytest.mark.parametrize("same_key", [False, True])
+def test_two_takes_across_a_turn(inbox, migrated, same_key):
+    """Finishing the second leaves the first unfinished, or is refused if they are of one key."""
+    first, second = same_lane(inbox, 2)
+    inbox.store([first])
+    inbox.turn()
+    inbox.store([first if same_key else second])
+    worker = Worker(migrated)
+    (one, *_), (two, *_) = *worker.take(), *worker.take()
+    if same_key:
+        assert f"before message {one}" in refused(worker.connection, "SELECT relay.done('main', %s)", (two,))
+        worker.rollback()
+        assert [offset for _, offset in worker.drain()] == [0, 1]
+        return
+    worker.done(two)
+    worker.commit()
+    assert worker.drain() == [(first, 0)]
+
+
+def test_a_delay_that_is_none_is_not_negative(inbox, migrated):
+    """'-1 month 30 days' equals 0 as an interval; on a day of a shorter month it lies in the past."""
+    inbox.store(["k", "k"])
+    worker = Worker(migrated)
+    worker.retry(worker.take()[0][0], "-1 month 30 days")
+    worker.commit()
+    assert migrated.value("SELECT due_at >= clock_timestamp() - interval '1 minute' FROM relay.held_key")
+    assert [offset for _, offset in worker.drain()] == [0, 1]
+
+
+def test_cursors_of_the_caller_may_have_any_name(inbox, migrated):
+    inbox.store(["k"])
+    worker = Worker(migrated)
+    worker.run("DECLARE lanes CURSOR FOR SELECT 1")
+    assert len(worker.take(3)) == 1
+
+
+def test_ids_are_forgotten_beside_a_batch_and_not_during_a_replay(inbox, migrated):
+    """Cleaning takes the ring before the tables, as a batch does; a partition that is read anew needs its ids."""
+    clean = "SELECT relay.clean_inbox(%s, interval '1 hour', interval '2 hours')"
+    migrated.run("INSERT INTO relay.closed_generation SELECT stream, 3, now() - interval '3 hours' FROM relay.ring")
+    batch = migrated.connect()
+    rows(batch, "BEGIN")
+    rows(batch, "SELECT 1 FROM relay.ring FOR SHARE")
+    assert migrated.value(clean, (inbox.uuid,)) == "later"
+    rows(batch, 'SELECT 1 FROM relay."inbox#id" WHERE generation = 3')
+    rows(batch, "COMMIT")
+    newer = inbox.make_source(0, 1, 0)
+    assert migrated.value(clean, (inbox.uuid,)) == "nothing", "the replay has not come so far"
+    migrated.run("UPDATE relay.source_offset SET witness_time = now() WHERE source = %s", (newer,))
+    assert migrated.value(clean, (inbox.uuid,)) == "forget ids"
+    assert migrated.value("SELECT ids_since < now() - interval '2 hours' FROM relay.ring")
+
+
 def test_a_held_message_is_copied_before_its_slot_is_emptied(inbox, migrated):
     inbox.store(["k", "k"], payloads=['{"n": "first"}', "{}"])
     worker = Worker(migrated)
