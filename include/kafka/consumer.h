@@ -114,6 +114,10 @@ MUST_CHECK enum error_class consumer_range(struct consumer *consumer, const char
 MUST_CHECK enum error_class consumer_seek_time(struct consumer *consumer, struct consumer_partition *partitions,
                                                size_t count, int64_t unix_ms, int timeout_ms, struct error *error);
 
+/* Sets each offset to the end of its partition, asked from the leaders all at once. */
+MUST_CHECK enum error_class consumer_ends(struct consumer *consumer, struct consumer_partition *partitions, size_t count,
+                                          int timeout_ms, struct error *error);
+
 /* Records behind `next` as of the last fetch; -1: not known. */
 int64_t consumer_lag(struct consumer *consumer, const char *topic, int32_t partition, int64_t next);
 

@@ -1,6 +1,7 @@
 #include "commands.h"
 
 #include <jansson.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,8 +17,9 @@ static void name_actor(char *text, size_t size)
 {
     char host[128] = "";
     const char *user = getenv("SUDO_USER");
-    if (!user || !*user)
-        user = getenv("USER");
+    const struct passwd *entry = user && *user ? NULL : getpwuid(getuid());
+    if (entry)
+        user = entry->pw_name;
     (void)gethostname(host, sizeof host - 1);
     snprintf(text, size, "%s@%s", user && *user ? user : "command line", host);
 }

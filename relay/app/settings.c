@@ -132,6 +132,14 @@ static bool has_brokers(const struct document *document)
            document_failed(document, "/kafka/bootstrap.servers");
 }
 
+/* As "${BROKERS:-}" becomes where nothing is set. */
+static bool has_empty_brokers(const struct document *document)
+{
+    const char *brokers =
+        json_string_value(json_object_get(json_object_get(document->root, "kafka"), "bootstrap.servers"));
+    return brokers && !*brokers;
+}
+
 static void require(const struct settings_source *source, const struct document *document,
                     const struct settings *settings, struct problems *problems)
 {
@@ -147,6 +155,9 @@ static void require(const struct settings_source *source, const struct document 
     if (all && !has_brokers(document))
         problems_add(problems, document_where(document, "/kafka/bootstrap.servers", false),
                      "missing; the brokers, as \"localhost:9092\"");
+    if (all && has_empty_brokers(document))
+        problems_add(problems, document_where(document, "/kafka/bootstrap.servers", false),
+                     "empty; the brokers, as \"localhost:9092\"");
     if (all && !settings->outbox_on && settings->inbox_count == 0)
         problems_add(problems, document_where(document, "/outbox", false),
                      "{} turns the outbox off, and there is no inbox either: nothing would run; leave it out, or add "

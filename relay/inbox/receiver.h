@@ -25,6 +25,7 @@ enum {
     RECEIVER_MAGIC = 0x696e6277,  /* "inbw" */
     RECEIVER_POLL_MS = 200,       /* the longest wait for messages at once: commands are seen so often */
     RECEIVER_ASK_MS_MAX = 5000,   /* for one answer of a broker while starting */
+    RECEIVER_ENDS_MS_MAX = 1000,  /* for where the partitions of a full inbox end */
     RECEIVER_STATE_MS = 5000,     /* between reports to relay.status, offsets told to Kafka, looks at what waits */
     RECEIVER_LOOK_MS = 60000,     /* between looks whether partitions are still what they were [I5] */
     RECEIVER_WAITING_MS = 1000,   /* between looks at what waits in the inbox [I6] */

@@ -29,8 +29,25 @@ static void tell_kafka(struct receiver *receiver)
     free(partitions);
 }
 
+/* How far its partitions go, while nothing is fetched that would tell; NULL: no need to ask, or no answer. The caller
+ * frees it. */
+static struct consumer_partition *ask_ends(struct receiver *receiver)
+{
+    struct error ignored;
+    size_t count = receiver->source_count;
+    struct consumer_partition *ends = receiver->full && count ? calloc(count, sizeof *ends) : NULL;
+    for (size_t i = 0; ends && i < count; i++)
+        ends[i] = named(&receiver->sources[i], -1);
+    if (ends && consumer_ends(receiver->consumer, ends, count, RECEIVER_ENDS_MS_MAX, &ignored)) {
+        free(ends);
+        return NULL;
+    }
+    return ends;
+}
+
 static void show_partitions(struct receiver *receiver)
 {
+    struct consumer_partition *ends = ask_ends(receiver);
     struct inbox_partition_view *views = calloc(INBOX_PARTITION_METRICS_MAX, sizeof *views);
     size_t count = 0;
     for (size_t i = 0; views && i < 2 * receiver->source_count && count < INBOX_PARTITION_METRICS_MAX; i++) {
@@ -41,21 +58,33 @@ static void show_partitions(struct receiver *receiver)
         struct inbox_partition_view *view = &views[count++];
         memcpy(view->topic, source->topic, sizeof view->topic);
         view->partition = source->partition;
-        view->lag_records = consumer_lag(receiver->consumer, source->topic, source->partition, source->store.next);
+        int64_t end = ends ? ends[i % receiver->source_count].offset : -1, next = source->store.next;
+        view->lag_records = end < 0 ? consumer_lag(receiver->consumer, source->topic, source->partition, next)
+                            : end > next ? end - next
+                                         : 0;
         view->last_error = source->error;
     }
     if (views)
         receiver_view_partitions(&receiver->view, views, count);
     free(views);
+    free(ends);
 }
 
 /* What people have to know first: an error of the stream, else one that stops a partition of this instance. */
-static const struct error *worst_error(const struct inbox_stream_view *view)
+static struct error worst_error(const struct inbox_stream_view *view)
 {
-    for (size_t i = 0; i < view->partition_count && view->last_error.class == ERROR_NONE; i++)
-        if (view->partitions[i].last_error.class != ERROR_NONE)
-            return &view->partitions[i].last_error;
-    return &view->last_error;
+    struct error worst = view->last_error;
+    size_t stopped = 0;
+    for (size_t i = 0; i < view->partition_count; i++) {
+        const struct error *error = &view->partitions[i].last_error;
+        if (worst.class == ERROR_NONE)
+            worst = *error;
+        stopped += error->class != ERROR_NONE;
+    }
+    if (stopped > 1 && view->last_error.class == ERROR_NONE)
+        error_prefix(&worst, "%zu of %zu partitions of this instance have stopped, one of them", stopped,
+                     view->partition_count);
+    return worst;
 }
 
 static enum error_class write_state(struct receiver *receiver, int64_t since_ms, struct error *error)
@@ -65,6 +94,7 @@ static enum error_class write_state(struct receiver *receiver, int64_t since_ms,
         return ERROR_NONE;
     receiver_view_copy(&receiver->view, view);
     uint64_t stored = view->stored_rows - receiver->stored_before;
+    const struct error worst = worst_error(view);
     const struct catalog_state state = {
         .stream = receiver->inbox.uuid,
         .state = view->state,
@@ -73,7 +103,7 @@ static enum error_class write_state(struct receiver *receiver, int64_t since_ms,
         .oldest_ms = view->oldest_age_ms > 0 ? clock_unix_ms() - view->oldest_age_ms : 0,
         .published_rows = (int64_t)view->stored_rows,
         .rows_per_second = since_ms > 0 ? (double)stored * 1000 / (double)since_ms : 0,
-        .error = worst_error(view),
+        .error = &worst,
     };
     receiver->stored_before = view->stored_rows;
     enum error_class class = catalog_state_write(receiver->session, &state, error);

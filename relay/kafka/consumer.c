@@ -541,6 +541,12 @@ enum error_class consumer_seek_time(struct consumer *consumer, struct consumer_p
     return class;
 }
 
+enum error_class consumer_ends(struct consumer *consumer, struct consumer_partition *partitions, size_t count,
+                               int timeout_ms, struct error *error)
+{
+    return consumer_seek_time(consumer, partitions, count, RD_KAFKA_OFFSET_END, timeout_ms, error);
+}
+
 int64_t consumer_lag(struct consumer *consumer, const char *topic, int32_t partition, int64_t next)
 {
     int64_t first, end;

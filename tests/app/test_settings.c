@@ -127,6 +127,8 @@ static const struct bad {
      "c.json:1:10: /name: has to be 1 to 64 of a-z, 0-9, _ and -, beginning with a letter (it becomes part of topic "
      "and group names)\n"
      "c.json:1:30: /postgres: empty; for libpq's defaults write at least \"dbname=...\"\n"},
+    {"{\"name\":\"o\",\"postgres\":\"dbname=o\",\"kafka\":{\"bootstrap.servers\":\"\"}}",
+     "c.json:1:64: /kafka/bootstrap.servers: empty; the brokers, as \"localhost:9092\"\n"},
     {"{\"name\":\"o\",\"postgres\":\"password=my secret\",\"kafka\":{\"bootstrap.servers\":\"b:1\"}}",
      "c.json:1:24: /postgres: libpq cannot parse it: missing \"=\" after a word; a value with spaces is written in "
      "single quotes\n"},

@@ -128,6 +128,10 @@ class Bench:
         except Timeout:
             return False
 
+    def end_sessions(self, pattern):
+        """Ends the sessions of these names; soon after a crash, once the server lets it."""
+        wait_until(lambda: (self.postgres.kill_backends(pattern),), 60, f"sessions {pattern} end", interval=0.2)
+
     def heal(self):
         """Everything runs, nothing is in the way."""
         self.kafka_proxy.heal()

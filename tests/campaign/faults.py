@@ -86,12 +86,12 @@ def postgres_backend_crash(bench, random):
 
 def terminate_relay(bench, _random):
     """pg_terminate_backend of the relay's sessions."""
-    bench.postgres.kill_backends("boxrelay%")
+    bench.end_sessions("boxrelay%")
 
 
 def terminate_writers(bench, random):
     """pg_terminate_backend of writers."""
-    bench.postgres.kill_backends(random.choice([f"{bench.sessions}-%", f"{bench.sessions}-{random.randrange(8)}"]))
+    bench.end_sessions(random.choice([f"{bench.sessions}-%", f"{bench.sessions}-{random.randrange(8)}"]))
 
 
 def broker_kill(bench, random):
@@ -180,7 +180,7 @@ def _provoke(bench, random, api):
     if api == "InitProducerId":
         if random.random() < 0.5:
             bench.kafka_proxy.cut()
-            bench.postgres.kill_backends("boxrelay%")
+            bench.end_sessions("boxrelay%")
         else:
             random.choice(bench.relays.alive()).kill()
             bench.relays.start()

@@ -57,7 +57,7 @@ def group_request(bench, random):
 def workers_and_relay(bench, random):
     """All sessions of business code end while the relay dies."""
     random.choice(bench.relays.alive()).kill()
-    bench.postgres.kill_backends(f"{bench.sessions}-%")
+    bench.end_sessions(f"{bench.sessions}-%")
     bench.relays.start()
 
 

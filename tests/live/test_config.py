@@ -104,7 +104,7 @@ BEYOND = [
     {**WHOLE, "outbox": {}}, {**WHOLE, "inbox": {"main": {}}}, {**WHOLE, "outbox": {}, "inbox": {}},
     inbox(topics=["^(x"]), inbox(topics=["boxrelay.orders.positions"]), inbox(start="2030-02-30T12:00:00Z"),
     inbox(retention="31d"), inbox(retention="5s", id_retention="4s"), inbox(id_headers=["é" * 200]),
-    {**WHOLE, "name": "$${x}"}, {**WHOLE, "name": "${BOXRELAY_TEST_NOT_SET}"},
+    kafka(bootstrap_servers=""), {**WHOLE, "name": "$${x}"}, {**WHOLE, "name": "${BOXRELAY_TEST_NOT_SET}"},
 ]
 
 

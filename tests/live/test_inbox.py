@@ -603,6 +603,8 @@ def test_a_full_inbox_pauses(reader, database, topic, sender):
     send(sender, name, sent[200:])
     before = len(ids(database))
     assert before < 3000
+    wait_until(lambda: sum([relay.metric("boxrelay_inbox_lag_records") or 0, len(ids(database))]) == 3000,
+               "the lag is known though nothing is fetched")
     connection = database.connect()
     cursor = connection.cursor()
 
