@@ -260,6 +260,11 @@ static bool is_shown(struct service_stream *slot, const struct outbox_stream_vie
     return false;
 }
 
+static void show_pending(struct view *view, int64_t rows, int64_t oldest_ms)
+{
+    view_pending(view, rows, rows > REGISTRY_PENDING_MAX, oldest_ms ? clock_unix_ms() - oldest_ms : 0);
+}
+
 /* -1 rows: not known. A stream that found nothing at its last poll is not asked about. */
 static enum error_class count_pending(struct registry *registry, struct worker *worker, int64_t *rows,
                                       int64_t *oldest_ms, struct error *error)
@@ -272,7 +277,7 @@ static enum error_class count_pending(struct registry *registry, struct worker *
                               oldest_ms, error))
         return error->class;
     if (*rows >= 0)
-        view_pending(&worker->view, *rows, *rows > REGISTRY_PENDING_MAX, *oldest_ms ? clock_unix_ms() - *oldest_ms : 0);
+        show_pending(&worker->view, *rows, *oldest_ms);
     return ERROR_NONE;
 }
 
@@ -313,14 +318,33 @@ static enum error_class write_state(struct registry *registry, struct service_st
     return write_row(registry, &state, error);
 }
 
-/* Kafka away: nobody leads, and a newcomer's wrong bootstrap.servers would show nowhere but in the log. */
+/* Kafka away: nobody leads, and a newcomer's wrong bootstrap.servers would show nowhere but in the log. What piles up
+ * meanwhile is counted by whoever led last. */
 static enum error_class write_unled(struct registry *registry, struct service_stream *slot,
                                     struct outbox_stream_view *view, struct error *error)
 {
-    if (view->last_error.class == ERROR_NONE || is_shown(slot, view, -1))
+    int64_t rows = -1, oldest_ms = 0;
+    struct view *shared = &slot->worker->view;
+    if (view->last_error.class == ERROR_NONE) {
+        view_outdate(shared);
+        return ERROR_NONE;
+    }
+    if (view_latest_position(shared, registry->position)) {
+        if (window_pending(registry->session, slot->worker->reader, registry->position, REGISTRY_PENDING_MAX + 1, &rows,
+                           &oldest_ms, error))
+            return error->class;
+        show_pending(shared, rows, oldest_ms);
+    }
+    if (is_shown(slot, view, rows))
         return ERROR_NONE;
     const struct catalog_state state = {
-        .stream = slot->stream.uuid, .state = view->state, .pending_rows = -1, .error = &view->last_error};
+        .stream = slot->stream.uuid,
+        .state = view->state,
+        .pending_rows = rows,
+        .pending_is_bound = rows > REGISTRY_PENDING_MAX,
+        .oldest_ms = oldest_ms,
+        .error = &view->last_error,
+    };
     return write_row(registry, &state, error);
 }
 
@@ -329,11 +353,11 @@ static void take_view(struct outbox_service *service, struct service_stream *slo
     view_copy(&slot->worker->view, view);
     if (view->leader)
         return;
-    if (view->pending_rows >= 0) /* counted while we led; it would stand still from now on */
-        view_pending(&slot->worker->view, -1, false, -1);
     pthread_mutex_lock(&service->lock);
     view->last_error = service->kafka_error;
     pthread_mutex_unlock(&service->lock);
+    if (view->pending_rows >= 0 && view->last_error.class == ERROR_NONE) /* counted while we led; it would stand still */
+        view_pending(&slot->worker->view, -1, false, -1);
 }
 
 static enum error_class write_states(struct registry *registry, struct error *error)

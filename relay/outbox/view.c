@@ -82,7 +82,7 @@ void view_position(struct view *view, const struct position *position)
 {
     pthread_mutex_lock(&view->lock);
     position_copy(view->position, position);
-    view->positioned = true;
+    view->positioned = view->is_latest = true;
     view->stream.last_error.class = ERROR_NONE;
     pthread_mutex_unlock(&view->lock);
 }
@@ -156,6 +156,23 @@ void view_copy(struct view *view, struct outbox_stream_view *out)
     pthread_mutex_lock(&view->lock);
     size_t topics = view->stream.topic_count * sizeof view->stream.topics[0];
     memcpy(out, &view->stream, offsetof(struct outbox_stream_view, topics) + topics);
+    pthread_mutex_unlock(&view->lock);
+}
+
+bool view_latest_position(struct view *view, struct position *out)
+{
+    pthread_mutex_lock(&view->lock);
+    bool is_latest = view->is_latest;
+    if (is_latest)
+        position_copy(out, view->position);
+    pthread_mutex_unlock(&view->lock);
+    return is_latest;
+}
+
+void view_outdate(struct view *view)
+{
+    pthread_mutex_lock(&view->lock);
+    view->is_latest = false;
     pthread_mutex_unlock(&view->lock);
 }
 

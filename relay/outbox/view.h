@@ -13,6 +13,7 @@ struct view {
     struct outbox_stream_view stream;
     struct position *position; /* a copy, for counting what is pending */
     bool positioned;
+    bool is_latest; /* nobody else has led the stream since the position was taken */
     bool drained; /* nothing was left at the last look, a poll ago at most */
 };
 
@@ -40,6 +41,11 @@ bool view_may_clean(struct view *view, bool *refused);
 
 /* Of the topics only the first topic_count. Thread: any. */
 void view_copy(struct view *view, struct outbox_stream_view *out);
+/* The position that this instance led to last; false: there is none, or another has led since. */
+bool view_latest_position(struct view *view, struct position *out);
+/* Another leads. */
+void view_outdate(struct view *view);
+
 /* Where there may be rows to count: false when the position is not known, or *drained. */
 bool view_copy_position(struct view *view, struct position *out, bool *drained);
 

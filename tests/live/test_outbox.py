@@ -197,9 +197,15 @@ def test_kafka_away_at_start_and_later(database, topic, tmp_path):
             insert(database, name, 10, first=10)
             wait_until(lambda: relay.metric("boxrelay_kafka_up") == 0, "seen as down again")
             assert relay.get("/health/ready")[0] == 200
+            wait_until(lambda: relay.metric("boxrelay_outbox_pending_rows") == 10, "what piles up is counted", 90)
+            insert(database, name, 5, first=20)
+            wait_until(lambda: relay.metric("boxrelay_outbox_pending_rows") == 15, "still")
+            assert relay.metric("boxrelay_outbox_oldest_age_seconds") > 0
+            wait_until(lambda: database.query("SELECT pending FROM relay.status WHERE stream = 'outbox/main'") == [(15,)],
+                       "the status shows it", 60)
             kafka.restart()
-            wait_until(lambda: relay.metric("boxrelay_outbox_published_total") == 20, "published after the outage", 90)
-        assert values(kafka, name) == numbers(20)
+            wait_until(lambda: relay.metric("boxrelay_outbox_published_total") == 25, "published after the outage", 90)
+        assert values(kafka, name) == numbers(25)
 
 
 def test_postgres_away_at_start_and_later(kafka, topic, tmp_path):
