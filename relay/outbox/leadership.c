@@ -12,7 +12,10 @@
 #include "kafka/positions.h"
 #include "service_internal.h"
 
-enum { STOP_LOOK_NS = 5000000 };
+enum {
+    STOP_LOOK_NS = 5000000,
+    FENCED_MS = 60000, /* people mend it, and each that joins as the same member throws the other out */
+};
 
 struct leadership {
     struct outbox_service *service;
@@ -20,6 +23,7 @@ struct leadership {
     struct group *group;
     int32_t partitions_made; /* the positions topic has at least so many */
     uint32_t attempt;
+    int64_t fenced_until_ms; /* monotonic: another has our instance_id, so nothing is tried before */
     bool warned;
     char group_id[256];
     char client_id[128];
@@ -135,6 +139,7 @@ static void take_configuration(struct leadership *leadership)
         leave(leadership);
         leadership->partitions_made = 0;
         leadership->attempt = 0;
+        leadership->fenced_until_ms = 0;
         struct configuration *old = leadership->configuration;
         leadership->configuration = fresh;
         fresh = old;
@@ -147,6 +152,8 @@ static int64_t look(struct leadership *leadership, int32_t partitions)
 {
     struct error error = {.class = ERROR_NONE};
     enum error_class class = ERROR_NONE;
+    if (clock_monotonic_ms() < leadership->fenced_until_ms)
+        return LEADERSHIP_POLL_MS;
     if (partitions > leadership->partitions_made)
         class = ensure_topic(leadership, partitions, &error);
     if (!class && !leadership->group)
@@ -161,8 +168,10 @@ static int64_t look(struct leadership *leadership, int32_t partitions)
     }
     report(leadership, &error);
     /* Another member has our instance_id: this handle is dead, a later one may be let in when the other has gone. */
-    if (class == ERROR_INTEGRITY && strcmp(error.code, "FENCED_INSTANCE_ID") == 0)
+    if (class == ERROR_INTEGRITY && strcmp(error.code, "FENCED_INSTANCE_ID") == 0) {
         leave(leadership);
+        leadership->fenced_until_ms = clock_monotonic_ms() + FENCED_MS;
+    }
     leadership->attempt = class ? leadership->attempt + 1 : 0;
     if (leadership->group || !class)
         return 0;

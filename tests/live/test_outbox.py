@@ -180,6 +180,25 @@ def test_a_zombie_does_no_harm(relay, database, kafka, topic, tmp_path):
     assert values(kafka, name) == numbers(300)
 
 
+def test_two_with_one_instance_id(database, kafka, topic, tmp_path):
+    """The one that came first is thrown out, says so, and does not throw the other out in turn at once."""
+    name = topic(1)
+    first = Relay(database.dsn, kafka.bootstrap, tmp_path, config={"instance_id": "one"}).migrate()
+    second = Relay(database.dsn, kafka.bootstrap, tmp_path, first.name, {"instance_id": "one"})
+    with first:
+        insert(database, name, 1)
+        wait_until(lambda: values(kafka, name) == numbers(1), "published")
+        with second:
+            line = first.wait_log("consumer group: ")
+            assert line["error.code"] == "FENCED_INSTANCE_ID" and "give each its own" in line["hint"]
+            wait_until(lambda: second.metric("boxrelay_leader") == 1, "the second leads")
+            insert(database, name, 1, first=1)
+            wait_until(lambda: values(kafka, name) == numbers(2), "the second publishes")
+            time.sleep(5)
+            assert second.metric("boxrelay_leader") == 1
+            assert sum("FENCED_INSTANCE_ID" in str(line) for line in first.lines() + second.lines()) <= 2
+
+
 def test_kafka_away_at_start_and_later(database, topic, tmp_path):
     """The process stays up, says so, goes on by itself."""
     with Kafka() as kafka:
