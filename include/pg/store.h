@@ -167,6 +167,10 @@ MUST_CHECK enum error_class store_rows(struct session *session, const struct sto
                                        const struct store_ground *ground, const struct store_row *const *rows,
                                        size_t count, struct error *error);
 
+/* POISON: it is no JSON that PostgreSQL takes. Outside of a transaction. */
+MUST_CHECK enum error_class store_check_json(struct session *session, const struct store_text *text,
+                                             struct error *error);
+
 struct store_dead {
     const char *class, *reason;
     const char *topic;

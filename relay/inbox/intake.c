@@ -1,6 +1,7 @@
 #include "intake.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -225,6 +226,15 @@ void intake_make(const struct message *message, const struct inbox_stream_option
     if (headers.truncated)
         intake_set_aside(intake, "POISON", "it has more than %d headers, or more than %d bytes of them",
                          INTAKE_HEADERS_MAX, INTAKE_HEADER_BYTES_MAX);
+}
+
+bool intake_looks_like_json(const struct intake *intake)
+{
+    const struct store_text *payload = &intake->row.payload;
+    json_error_t ignored;
+    json_t *value = json_loadb(payload->bytes, payload->size, JSON_DECODE_ANY, &ignored);
+    json_decref(value);
+    return value != NULL;
 }
 
 void intake_fini(struct intake *intake)

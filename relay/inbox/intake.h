@@ -46,6 +46,9 @@ void intake_fini(struct intake *intake);
 /* It is to be set aside for this reason. */
 void intake_set_aside(struct intake *intake, const char *class, const char *format, ...) PRINTF_LIKE(3, 4);
 
+/* Does the payload look like JSON? PostgreSQL alone knows: it takes more numbers, and not all escapes. */
+bool intake_looks_like_json(const struct intake *intake);
+
 /* [I3] After the ids were stored: new, a duplicate, or a conflict, which is set aside. */
 void intake_judge(struct intake *intake);
 

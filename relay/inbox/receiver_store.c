@@ -117,12 +117,16 @@ enum error_class receiver_fetch(struct receiver *receiver, enum subscriber_event
 
 /* ---- storing ---- */
 
-enum { IDS_MET_MAX = 3 }; /* times that a batch is stored anew at once, because an id turned out to be known */
+enum {
+    IDS_MET_MAX = 3,     /* times that a batch is stored anew at once, because an id turned out to be known */
+    DEAD_LINES_MAX = 10, /* lines of a batch about what is set aside */
+};
 
 /* What a transaction stores: intakes [first, first + count). */
 struct span {
     struct intake *intakes;
     size_t count;
+    bool suspects_asked; /* those that look bad were judged one by one */
 };
 
 static enum error_class move_offsets(struct receiver *receiver, const struct span *span, struct error *error)
@@ -278,13 +282,17 @@ static enum error_class store_as_zombie(struct receiver *receiver, const struct 
 
 static void log_dead(struct receiver *receiver, const struct span *span)
 {
+    size_t count = 0;
     for (size_t i = 0; i < span->count; i++) {
         const struct intake *intake = &span->intakes[i];
-        if (intake->fate == INTAKE_SET_ASIDE)
+        if (intake->fate == INTAKE_SET_ASIDE && count++ < DEAD_LINES_MAX)
             log_warn("message set aside", LOG_STR("stream", receiver->stream), LOG_STR("topic", intake->message->topic),
                      LOG_INT("partition", intake->message->partition), LOG_INT("offset", intake->row.offset),
                      LOG_STR("error.class", intake->class), LOG_STR("error", intake->reason));
     }
+    if (count > DEAD_LINES_MAX)
+        log_warn("more messages set aside, see relay.dead_letter", LOG_STR("stream", receiver->stream),
+                 LOG_INT("messages", (int64_t)(count - DEAD_LINES_MAX)));
 }
 
 /* The transaction is committed: offsets in memory follow. */
@@ -310,6 +318,28 @@ static void judge_anew(const struct span *span)
             intake->class[0] = '\0';
         }
     }
+}
+
+/* Of payloads that do not look like JSON PostgreSQL is asked alone, so that many of them cost no halving each. *found:
+ * some are set aside. */
+static enum error_class ask_suspects(struct receiver *receiver, const struct span *span, bool *found)
+{
+    struct error error;
+    *found = false;
+    for (size_t i = 0; i < span->count && receiver->inbox.payload == STORE_JSON; i++) {
+        struct intake *intake = &span->intakes[i];
+        if (intake->fate != INTAKE_STORE || !intake->row.payload.bytes || intake_looks_like_json(intake))
+            continue;
+        enum error_class class = store_check_json(receiver->session, &intake->row.payload, &error);
+        if (class != ERROR_NONE && class != ERROR_POISON) {
+            receiver->error = error;
+            return class;
+        }
+        if (class == ERROR_POISON)
+            intake_set_aside(intake, "POISON", "the payload is no JSON: %s", error.text);
+        *found = *found || class == ERROR_POISON;
+    }
+    return ERROR_NONE;
 }
 
 /*
@@ -341,17 +371,22 @@ static enum error_class store_or_halve(struct receiver *receiver, struct span sp
         intake_set_aside(span.intakes, "POISON", "%s", error->text);
         return store_or_halve(receiver, span, paused);
     }
+    bool found = false;
+    if (!span.suspects_asked && ask_suspects(receiver, &span, &found))
+        return receiver->error.class;
+    if (found)
+        return store_or_halve(receiver, (struct span){span.intakes, span.count, true}, paused);
     size_t half = span.count / 2;
-    class = store_or_halve(receiver, (struct span){span.intakes, half}, paused);
+    class = store_or_halve(receiver, (struct span){span.intakes, half, true}, paused);
     if (class || *paused)
         return class;
-    return store_or_halve(receiver, (struct span){span.intakes + half, span.count - half}, paused);
+    return store_or_halve(receiver, (struct span){span.intakes + half, span.count - half, true}, paused);
 }
 
 enum error_class receiver_store(struct receiver *receiver, bool *paused)
 {
     fault_point("before_store");
-    enum error_class class = store_or_halve(receiver, (struct span){receiver->intakes, receiver->intake_count}, paused);
+    enum error_class class = store_or_halve(receiver, (struct span){receiver->intakes, receiver->intake_count, false}, paused);
     if (class)
         receiver_view_failed_transaction(&receiver->view);
     receiver_drop_fetch(receiver);

@@ -380,6 +380,16 @@ enum error_class store_rows(struct session *session, const struct store_writer *
 }
 
 /* Parameters of one row: texts are NUL-terminated or bytea literals made here. */
+enum error_class store_check_json(struct session *session, const struct store_text *text, struct error *error)
+{
+    const struct session_bytes parameters[] = {{text->bytes, (int)text->size}};
+    PGresult *result;
+    if (session_exec_binary(session, sql_inbox_check, 1, parameters, &result, error))
+        return error->class;
+    PQclear(result);
+    return ERROR_NONE;
+}
+
 enum error_class store_dead(struct session *session, const struct store_inbox *inbox, const struct store_dead *dead,
                             struct error *error)
 {

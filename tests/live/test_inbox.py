@@ -227,6 +227,23 @@ def test_bad_ones_alone_are_set_aside(reader, database, topic, sender):
     assert len(dead(database)) == len(BAD)
 
 
+def test_many_bad_ones_do_not_hold_up_the_rest(reader, database, topic, sender):
+    """Each is found by itself, not by halving a batch over and over, and the log sums them up."""
+    name = topic(1)
+    for number in range(3000):
+        sender.send(name, "k", "garbage", {"id": f"bad{number}"})
+        sender.send(name, "k", "12345678901234567890123", {"id": f"good{number}"})  # too large for most programs
+    sender.flush()
+    relay = reader([name])
+    relay.start()
+    wait_stored(database, 3000)
+    assert len(dead(database)) == 3000
+    assert relay.metric("boxrelay_transactions_total", result="failed") < 50
+    assert sum("message set aside" in line.get("msg", "") for line in relay.lines()) < 200
+    (reason,), = database.query("SELECT DISTINCT reason FROM relay.dead_letter")
+    assert reason.startswith("the payload is no JSON: ")
+
+
 def test_bytes_and_text_inboxes(reader, database, topic, sender, kafka, tmp_path):
     """An inbox of bytes takes whatever comes; several inboxes of one relay do not know each other's ids."""
     name = topic(1)
