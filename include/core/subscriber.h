@@ -6,8 +6,8 @@
  *   any failure -> BACKOFF or STOPPED -> CONNECT          pause -> PAUSED -> CONNECT
  *
  * A table of (state, event) -> next state runs it, is printed by subscriber_table_dump and tested for holes. The shell
- * (relay/inbox/receiver.c) performs the state's action, or waits while it serves the group's membership, and reports exactly
- * one event. Invariants, asserted:
+ * (relay/inbox/receiver.c) performs the state's action, or waits while it serves the group's membership, and reports
+ * exactly one event. Invariants, asserted:
  *   - FETCH and STORE are reached only with offsets that this assignment took over in PostgreSQL [I2];
  *   - a rebalance, a lost session and every failure end that: nothing is read until they are taken over again;
  *   - STORE is entered only from FETCH, so nothing is written after a partition was revoked;

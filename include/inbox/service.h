@@ -2,8 +2,8 @@
  * The inbox service: every configured inbox, each fed by a worker that shares the partitions of its topics with the
  * other instances of the relay through the consumer group "boxrelay.<name>.inbox-<inbox>".
  *
- * Threads it owns: a receiver an inbox (own PostgreSQL session, own consumer). Nothing is shared but the views below and
- * some flags. The functions here are for one thread, the program's main thread, except where said.
+ * Threads it owns: a receiver an inbox (own PostgreSQL session, own consumer). Nothing is shared but the views below
+ * and some flags. The functions here are for one thread, the program's main thread, except where said.
  */
 #ifndef INBOX_SERVICE_H
 #define INBOX_SERVICE_H
@@ -89,8 +89,8 @@ struct inbox_stream_view {
     int64_t progress_ms;                /* monotonic: the worker's last step, for liveness */
     bool postgres_up, postgres_reached; /* now; ever since the start */
     bool kafka_up;
-    bool schema_ok;       /* schema version in this binary's window; meaningful once postgres_reached */
-    int64_t pending_rows; /* waiting messages; -1: not known */
+    bool schema_ok;        /* schema version in this binary's window; meaningful once postgres_reached */
+    int64_t pending_rows;  /* waiting messages; -1: not known */
     int64_t oldest_age_ms; /* of the oldest waiting message; 0: none; -1: not known */
     uint64_t transactions_committed, transactions_failed;
     uint64_t errors[ERROR_INTEGRITY + 1]; /* by class */
@@ -148,8 +148,8 @@ enum inbox_rebase_target { INBOX_REBASE_NOW, INBOX_REBASE_START, INBOX_REBASE_TI
 struct inbox_rebase {
     const char *stream; /* "inbox/main" */
     enum inbox_rebase_target target;
-    int64_t time_ms; /* INBOX_REBASE_TIME: unix */
-    bool force;      /* also where ids were forgotten already */
+    int64_t time_ms;   /* INBOX_REBASE_TIME: unix */
+    bool force;        /* also where ids were forgotten already */
     const char *topic; /* NULL: all that the inbox has read */
     int32_t partition; /* -1: all of the topic */
     const char *actor;
@@ -158,8 +158,8 @@ struct inbox_rebase {
 /*
  * boxrelay rebase: reads the partitions anew from their first record, from a time, or from behind the last, as a new
  * generation [I7]: messages of the older one are finished first. Whoever reads them is fenced and goes on there within
- * seconds. INTEGRITY, IDS_FORGOTTEN: records would be read of a time whose ids are forgotten [I4]. Blocking; opens its own
- * session and Kafka client. `summary` (256 bytes) says what was done.
+ * seconds. INTEGRITY, IDS_FORGOTTEN: records would be read of a time whose ids are forgotten [I4]. Blocking; opens its
+ * own session and Kafka client. `summary` (256 bytes) says what was done.
  */
 MUST_CHECK enum error_class inbox_rebase(const struct inbox_service_options *options, const struct inbox_rebase *rebase,
                                          char summary[256], struct error *error);

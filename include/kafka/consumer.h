@@ -41,7 +41,7 @@ struct message {
     int32_t partition;
     int64_t offset;
     int64_t time_ms; /* unix, to the end of year 9999; -1: the record has none, or another */
-    const void *key;      /* NULL: none */
+    const void *key; /* NULL: none */
     size_t key_size;
     const void *value; /* NULL: tombstone */
     size_t value_size;
@@ -115,8 +115,8 @@ MUST_CHECK enum error_class consumer_seek_time(struct consumer *consumer, struct
                                                size_t count, int64_t unix_ms, int timeout_ms, struct error *error);
 
 /* Sets each offset to the end of its partition, asked from the leaders all at once. */
-MUST_CHECK enum error_class consumer_ends(struct consumer *consumer, struct consumer_partition *partitions, size_t count,
-                                          int timeout_ms, struct error *error);
+MUST_CHECK enum error_class consumer_ends(struct consumer *consumer, struct consumer_partition *partitions,
+                                          size_t count, int timeout_ms, struct error *error);
 
 /* Records behind `next` as of the last fetch; -1: not known. */
 int64_t consumer_lag(struct consumer *consumer, const char *topic, int32_t partition, int64_t next);

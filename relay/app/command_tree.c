@@ -68,8 +68,9 @@ static const struct flag print_flags[] = {
 static const struct flag pause_flags[] = {
     {"--reason", "TEXT", "why, for everyone who looks at the status"}, FLAG_JSON, {0}};
 static const struct flag rebase_flags[] = {
-    {"--to", "now|start|TIME", "now: only what is written from now on; start: again all that is kept; of an inbox also a "
-                               "time, as 2030-01-31T12:00:00Z"},
+    {"--to", "now|start|TIME",
+     "now: only what is written from now on; start: again all that is kept; of an inbox also a "
+     "time, as 2030-01-31T12:00:00Z"},
     {"--topic", "TOPIC", "of an inbox: only this topic (default: all that it has read)"},
     {"--partition", "NUMBER", "of an inbox: only this partition of the topic"},
     {"--force", NULL, "of an inbox: also records whose ids are forgotten, which may be stored a second time"},

@@ -101,8 +101,8 @@ enum exit_code rebase_run(const struct invocation *invocation)
     struct error error;
     name_actor(actor, sizeof actor);
     rebase.actor = actor;
-    enum error_class class = is_inbox ? rebase_inbox(settings, &rebase, summary, &error)
-                                      : rebase_outbox(settings, &rebase, summary, &error);
+    enum error_class class =
+        is_inbox ? rebase_inbox(settings, &rebase, summary, &error) : rebase_outbox(settings, &rebase, summary, &error);
     if (class != ERROR_NONE)
         code = say_error(&error, "cannot rebase the stream");
     else

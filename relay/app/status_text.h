@@ -11,8 +11,8 @@
 #include "settings.h"
 
 /*
- * "unused" instead of "unknown": this configuration does not run the stream, and nothing of it waits. Schema relay has an
- * outbox and an inbox main from the beginning; that nobody wants one is no failure.
+ * "unused" instead of "unknown": this configuration does not run the stream, and nothing of it waits. Schema relay has
+ * an outbox and an inbox main from the beginning; that nobody wants one is no failure.
  */
 void status_text_mark_unused(struct status_stream *streams, size_t count, const struct settings *settings);
 

@@ -84,9 +84,9 @@ static bool id_by(const struct header_list *headers, const char *names, char out
 }
 
 /*
- * Ids that count up, as "order-1234567", are stored close to each other, where the index is in memory, and above those of
- * closed generations, which need not be looked at: their longest number, by the thousand, stands before 96 bits of the
- * hash. Among 10^10 ids two have the same 96 bits once in 10^9.
+ * Ids that count up, as "order-1234567", are stored close to each other, where the index is in memory, and above those
+ * of closed generations, which need not be looked at: their longest number, by the thousand, stands before 96 bits of
+ * the hash. Among 10^10 ids two have the same 96 bits once in 10^9.
  */
 static struct uuid counting_hash(const char *id, size_t size)
 {

@@ -71,8 +71,8 @@ static enum error_class seek(struct rebasing *r, const struct store_next *next, 
 
 /*
  * [I4] An id is kept for its retention after its message was stored, which is not before the record's own time, but for
- * what clocks differ. What is younger than the oldest ids is known if it was ever stored; what is older could be stored a
- * second time.
+ * what clocks differ. What is younger than the oldest ids is known if it was ever stored; what is older could be stored
+ * a second time.
  */
 static enum error_class check_ids(struct rebasing *r, const struct store_next *next, int64_t first, struct error *error)
 {
@@ -98,8 +98,7 @@ static enum error_class find_first(struct rebasing *r, const struct store_next *
     int64_t begin, end;
     if (r->wanted->target == INBOX_REBASE_TIME)
         return seek(r, next, r->wanted->time_ms, first, error);
-    enum error_class class =
-        consumer_range(r->consumer, next->topic, next->partition, ASK_MS_MAX, &begin, &end, error);
+    enum error_class class = consumer_range(r->consumer, next->topic, next->partition, ASK_MS_MAX, &begin, &end, error);
     *first = r->wanted->target == INBOX_REBASE_START ? begin : end;
     return class;
 }
@@ -138,8 +137,8 @@ static char *describe(const struct inbox_rebase *wanted, const char *to)
 
 static enum error_class write_all(struct rebasing *r, char summary[256], struct error *error)
 {
-    static const char *const places[] = {[INBOX_REBASE_NOW] = "behind the last record",
-                                         [INBOX_REBASE_START] = "the first record"};
+    static const char *const places[] = {
+        [INBOX_REBASE_NOW] = "behind the last record", [INBOX_REBASE_START] = "the first record"};
     static const char *const names[] = {[INBOX_REBASE_NOW] = "now", [INBOX_REBASE_START] = "start"};
     char time[TIME_TEXT];
     bool by_time = r->wanted->target == INBOX_REBASE_TIME;

@@ -59,7 +59,7 @@ static void show_partitions(struct receiver *receiver)
         memcpy(view->topic, source->topic, sizeof view->topic);
         view->partition = source->partition;
         int64_t end = ends ? ends[i % receiver->source_count].offset : -1, next = source->store.next;
-        view->lag_records = end < 0 ? consumer_lag(receiver->consumer, source->topic, source->partition, next)
+        view->lag_records = end < 0      ? consumer_lag(receiver->consumer, source->topic, source->partition, next)
                             : end > next ? end - next
                                          : 0;
         view->last_error = source->error;
@@ -163,8 +163,8 @@ static int64_t next_of(const struct store_next *nexts, size_t count, const struc
     return 0;
 }
 
-/* `nexts` are older than what Kafka answers, so none is behind an end, but in a topic that was made again: that is never
- * done, and whoever reads it says so. */
+/* `nexts` are older than what Kafka answers, so none is behind an end, but in a topic that was made again: that is
+ * never done, and whoever reads it says so. */
 static enum error_class find_ends(struct receiver *receiver, const struct store_next *nexts, size_t next_count)
 {
     struct error *error = &receiver->error;

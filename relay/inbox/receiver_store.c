@@ -386,7 +386,8 @@ static enum error_class store_or_halve(struct receiver *receiver, struct span sp
 enum error_class receiver_store(struct receiver *receiver, bool *paused)
 {
     fault_point("before_store");
-    enum error_class class = store_or_halve(receiver, (struct span){receiver->intakes, receiver->intake_count, false}, paused);
+    enum error_class class =
+        store_or_halve(receiver, (struct span){receiver->intakes, receiver->intake_count, false}, paused);
     if (class)
         receiver_view_failed_transaction(&receiver->view);
     receiver_drop_fetch(receiver);

@@ -32,7 +32,7 @@ struct consumer {
     bool cooperative; /* partitions that stay are read on while others move */
     struct consumer_partition *assigned;
     size_t assigned_count;
-    rd_kafka_topic_partition_list_t *reading; /* NULL: nothing */
+    rd_kafka_topic_partition_list_t *reading;   /* NULL: nothing */
     rd_kafka_topic_partition_list_t *held_back; /* paused in the library, read by this member or not; NULL: none */
 };
 
@@ -132,8 +132,8 @@ static rd_kafka_topic_partition_list_t *ask_assignment(const struct consumer *co
 /*
  * Waits until the library has stopped what it was told to stop. It stops partitions by messages to its own main thread,
  * and where a second change overtakes the answers, it stops a partition twice and asserts that it did not (2.0.2,
- * rd_kafka_assignment_partition_stopped). Asking for the assignment is a message to the same queue, which is answered in
- * its order: the first answer comes behind the stop, the second behind the stop's own answer.
+ * rd_kafka_assignment_partition_stopped). Asking for the assignment is a message to the same queue, which is answered
+ * in its order: the first answer comes behind the stop, the second behind the stop's own answer.
  */
 static void wait_stopped(const struct consumer *consumer)
 {
@@ -236,9 +236,9 @@ static rd_kafka_topic_partition_list_t *list_of(const struct consumer_partition 
 }
 
 /*
- * The library remembers a pause of each partition, also while it is another's, so all are noted, to be resumed together.
- * None is resumed where it begins to be read: that would meet the beginning in the library's other thread, and what is
- * fetched then can be taken for outdated for ever.
+ * The library remembers a pause of each partition, also while it is another's, so all are noted, to be resumed
+ * together. None is resumed where it begins to be read: that would meet the beginning in the library's other thread,
+ * and what is fetched then can be taken for outdated for ever.
  */
 static void pause_reading(struct consumer *consumer)
 {
@@ -288,8 +288,8 @@ void consumer_pause(struct consumer *consumer, bool pause)
 
 /* ---- polling ---- */
 
-static void add_failure(struct fetch *fetch, const rd_kafka_topic_partition_t *of,
-                        enum error_class class, const char *text)
+static void add_failure(struct fetch *fetch, const rd_kafka_topic_partition_t *of, enum error_class class,
+                        const char *text)
 {
     if (fetch->failure_count == CONSUMER_FAILURES_MAX)
         return;

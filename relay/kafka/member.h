@@ -29,7 +29,7 @@ struct member_options {
     const struct kafka_settings *settings;
     enum conf_kind kind;
     const char *group_id, *instance_id, *client_id; /* instance_id NULL: dynamic membership */
-    const char *strategy; /* partition.assignment.strategy */
+    const char *strategy;                           /* partition.assignment.strategy */
     const char *const *topics;
     size_t topic_count;
     const char *ignored_topics; /* property topic.blacklist, beside the user's own; NULL: none */

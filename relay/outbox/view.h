@@ -14,7 +14,7 @@ struct view {
     struct position *position; /* a copy, for counting what is pending */
     bool positioned;
     bool is_latest; /* nobody else has led the stream since the position was taken */
-    bool drained; /* nothing was left at the last look, a poll ago at most */
+    bool drained;   /* nothing was left at the last look, a poll ago at most */
 };
 
 MUST_CHECK bool view_init(struct view *view, const char *stream);

@@ -121,8 +121,11 @@ static void test_status_text(void **state)
 static void test_status_of_unused_streams(void **state)
 {
     (void)state;
-    static struct settings settings = {
-        .outbox_on = false, .outbox_count = 1, .outboxes[0].name = "main", .inbox_count = 1, .inboxes[0].name = "bills"};
+    static struct settings settings = {.outbox_on = false,
+                                       .outbox_count = 1,
+                                       .outboxes[0].name = "main",
+                                       .inbox_count = 1,
+                                       .inboxes[0].name = "bills"};
     struct status_stream streams[] = {
         {.stream = "inbox/bills", .state = "unknown"},
         {.stream = "inbox/main", .state = "unknown"},
