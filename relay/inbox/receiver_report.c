@@ -45,25 +45,29 @@ static struct consumer_partition *ask_ends(struct receiver *receiver)
     return ends;
 }
 
+static void show_partition(struct receiver *receiver, size_t at, const struct consumer_partition *ends,
+                           struct inbox_partition_view *view)
+{
+    const struct receiver_source *source = &receiver->sources[at];
+    int64_t end = ends ? ends[at].offset : -1, next = source->store.next;
+    memcpy(view->topic, source->topic, sizeof view->topic);
+    view->partition = source->partition;
+    view->lag_records = end < 0      ? consumer_lag(receiver->consumer, source->topic, source->partition, next)
+                        : end > next ? end - next
+                                     : 0;
+    view->last_error = source->error;
+}
+
+/* Where there are too many to show all, those that stopped come first. */
 static void show_partitions(struct receiver *receiver)
 {
     struct consumer_partition *ends = ask_ends(receiver);
     struct inbox_partition_view *views = calloc(INBOX_PARTITION_METRICS_MAX, sizeof *views);
     size_t count = 0;
-    for (size_t i = 0; views && i < 2 * receiver->source_count && count < INBOX_PARTITION_METRICS_MAX; i++) {
-        const struct receiver_source *source = &receiver->sources[i % receiver->source_count];
-        bool stopped = source->error.class != ERROR_NONE;
-        if (stopped != (i < receiver->source_count)) /* the first round takes those that are stopped */
-            continue;
-        struct inbox_partition_view *view = &views[count++];
-        memcpy(view->topic, source->topic, sizeof view->topic);
-        view->partition = source->partition;
-        int64_t end = ends ? ends[i % receiver->source_count].offset : -1, next = source->store.next;
-        view->lag_records = end < 0      ? consumer_lag(receiver->consumer, source->topic, source->partition, next)
-                            : end > next ? end - next
-                                         : 0;
-        view->last_error = source->error;
-    }
+    for (int stopped = 1; views && stopped >= 0; stopped--)
+        for (size_t i = 0; i < receiver->source_count && count < INBOX_PARTITION_METRICS_MAX; i++)
+            if ((receiver->sources[i].error.class != ERROR_NONE) == (stopped == 1))
+                show_partition(receiver, i, ends, &views[count++]);
     if (views)
         receiver_view_partitions(&receiver->view, views, count);
     free(views);
