@@ -4,6 +4,8 @@ kafka, postgres: shared by all tests of the run; a test that stops or breaks ser
 own with `with Kafka() as kafka:`. database, topic: fresh ones. kafka_proxy, postgres_proxy: the
 shared servers' fault proxies, healed before and after the test.
 """
+import contextlib
+import ctypes
 import signal
 import sys
 import threading
@@ -102,27 +104,48 @@ def pytest_sessionfinish():
 TEST_SECONDS_MAX = 300
 
 
+@contextlib.contextmanager
+def alarm(seconds, expire):
+    """Calls expire() after so long, and then each 10 s, in a way that ends what runs by its exception."""
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGALRM, lambda *_: expire())
+        signal.setitimer(signal.ITIMER_REAL, seconds, 10)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        return
+    # Now and then pytest-xdist has a worker's tests run beside its main thread, where no signal can be had.
+    over, runs = threading.Event(), threading.get_ident()
+
+    def watch():
+        wait = seconds
+        while not over.wait(wait):
+            wait = 10
+            try:
+                expire()
+            except TimeoutError:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(runs), ctypes.py_object(TimeoutError))
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol(item):
     """No test may hang the run: after its time (marker `seconds`, default 300) it fails where it stands."""
     marker = item.get_closest_marker("seconds")
     seconds = marker.args[0] if marker else TEST_SECONDS_MAX
-
     begin = time.monotonic()
 
-    def expire(*_):
-        if time.monotonic() - begin < stretched(seconds):  # others use the machine: a little more
-            signal.setitimer(signal.ITIMER_REAL, 10)
-            return
-        signal.setitimer(signal.ITIMER_REAL, 10)  # again, should the clearing up hang as well
-        raise TimeoutError(f"the test took longer than {seconds} s")
-    before = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
+    def expire():
+        if time.monotonic() - begin >= stretched(seconds):  # others use the machine: a little more
+            raise TimeoutError(f"the test took longer than {seconds} s")
+    with alarm(seconds, expire):
         yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")
