@@ -292,7 +292,7 @@ static void log_dead(struct receiver *receiver, const struct span *span)
     }
     if (count > DEAD_LINES_MAX)
         log_warn("more messages set aside, see relay.dead_letter", LOG_STR("stream", receiver->stream),
-                 LOG_INT("messages", (int64_t)(count - DEAD_LINES_MAX)));
+                 LOG_INT("rows", (int64_t)(count - DEAD_LINES_MAX)));
 }
 
 /* The transaction is committed: offsets in memory follow. */
