@@ -25,8 +25,9 @@ static void let_go(struct receiver *receiver, struct subscriber_release release)
             log_warn("reading does not stop", LOG_STR("stream", receiver->stream), LOG_OF_ERROR(&error));
     }
     /* While it waits for people it goes on telling why, by what may be left of the session. */
-    receiver->session_stale = release.session && receiver->subscriber.state == SUBSCRIBER_STOPPED;
-    if (release.session && !receiver->session_stale)
+    if (release.session && receiver->subscriber.state == SUBSCRIBER_STOPPED)
+        receiver->session_stale = true;
+    else if (release.session)
         session_close(&receiver->session);
     if (release.consumer)
         consumer_close(&receiver->consumer);
