@@ -237,8 +237,8 @@ static rd_kafka_topic_partition_list_t *list_of(const struct consumer_partition 
 
 /*
  * The library remembers a pause of each partition, also while it is another's, so all are noted, to be resumed
- * together. None is resumed where it begins to be read: that would meet the beginning in the library's other thread,
- * and what is fetched then can be taken for outdated for ever.
+ * together. None is resumed at the moment when it begins to be read: partitions that were (2.0.2) were now and then
+ * never fetched, without a word.
  */
 static void pause_reading(struct consumer *consumer)
 {
