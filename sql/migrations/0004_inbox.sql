@@ -119,7 +119,7 @@ CREATE TABLE IF NOT EXISTS relay.held (
     payload_bytes bytea,
     PRIMARY KEY (source, key_hash, kafka_offset)
 );
--- For relay.copy_held; copied ones leave it.
+-- For relay.copy_held. Copied ones leave it.
 CREATE INDEX IF NOT EXISTS held_slot ON relay.held (source, lane, slot) WHERE slot IS NOT NULL;
 COMMENT ON TABLE relay.held IS 'Messages that were taken out of their lane and are not finished';
 COMMENT ON COLUMN relay.held.slot IS 'Where the message is. NULL: it was copied into this row';
@@ -603,7 +603,8 @@ BEGIN
             at_slot := free.slot;
         ELSE
             IF NOT is_looking THEN
-                lanes := NULL; -- else its portal has this name, which the caller may have given to one of his
+                -- Else its portal has this name, which the caller may have given to one of his.
+                lanes := NULL;
                 OPEN lanes;
                 is_looking := true;
             END IF;
@@ -976,7 +977,7 @@ BEGIN
     IF delay IS NOT NULL THEN
         UPDATE relay.held h SET attempts = h.attempts + 1, reason = finish_held.reason
             WHERE h.source = source AND h.key_hash = key_hash AND h.kafka_offset = kafka_offset;
-        -- '-1 month 30 days' is not less than 0, and may yet lie in the past.
+        -- A month less and 30 days more is not less than 0, and may yet lie in the past.
         UPDATE relay.held_key k SET next = kafka_offset, due_at = greatest(due + delay, due), token = NULL
             WHERE k.source = source AND k.key_hash = key_hash AND k.next = held_key.next;
     ELSE

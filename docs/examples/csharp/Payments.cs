@@ -39,7 +39,11 @@ async Task<string?> Take()
 {
     await using var transaction = await connection.BeginTransactionAsync(); // READ COMMITTED
     var message = await Next("SELECT inbox, seq, payload, attempts FROM relay.take()");
-    if (message is null) return null;
+    if (message is null)
+    {
+        await transaction.CommitAsync(); // what the take put in order on its way
+        return null;
+    }
     await transaction.SaveAsync("work"); // behind the take
     string outcome;
     try
