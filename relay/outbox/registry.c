@@ -356,8 +356,8 @@ static void take_view(struct outbox_service *service, struct service_stream *slo
     pthread_mutex_lock(&service->lock);
     view->last_error = service->kafka_error;
     pthread_mutex_unlock(&service->lock);
-    if (view->pending_rows >= 0 &&
-        view->last_error.class == ERROR_NONE) /* counted while we led; it would stand still */
+    /* Counted while we led: it would stand still. */
+    if (view->pending_rows >= 0 && view->last_error.class == ERROR_NONE)
         view_pending(&slot->worker->view, -1, false, -1);
 }
 

@@ -379,7 +379,6 @@ enum error_class store_rows(struct session *session, const struct store_writer *
     return session_copy_end(session, error);
 }
 
-/* Parameters of one row: texts are NUL-terminated or bytea literals made here. */
 enum error_class store_check_json(struct session *session, const struct store_text *text, struct error *error)
 {
     const struct session_bytes parameters[] = {{text->bytes, (int)text->size}};
@@ -390,6 +389,7 @@ enum error_class store_check_json(struct session *session, const struct store_te
     return ERROR_NONE;
 }
 
+/* Parameters of one row: texts are NUL-terminated or bytea literals made here. */
 enum error_class store_dead(struct session *session, const struct store_inbox *inbox, const struct store_dead *dead,
                             struct error *error)
 {

@@ -37,6 +37,17 @@ def wait_until(condition, what, timeout=60, every=0.05):
         time.sleep(every)
 
 
+def partition_of_each(database, relays):
+    """The partition that each of two instances reads, of a topic that has two; once both do."""
+    def owners():
+        return {owner.rpartition("/")[2]: partition for partition, owner in database.query(
+            "SELECT s.partition, o.owner FROM relay.source s JOIN relay.source_offset o ON o.source = s.id "
+            "WHERE o.owner IS NOT NULL")}
+    pids = [str(relay.process.pid) for relay in relays]
+    wait_until(lambda: set(pids) <= set(owners()), "both read")
+    return [owners()[pid] for pid in pids]
+
+
 class Relay:
     """One boxrelay process. A second instance of the same relay is another Relay with the same `name`."""
 

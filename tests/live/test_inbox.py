@@ -7,7 +7,7 @@ import uuid
 
 import judge
 import pytest
-from relay import Relay, wait_until
+from relay import Relay, partition_of_each, wait_until
 from servers import Kafka, Postgres
 
 
@@ -120,15 +120,10 @@ def test_one_id_by_two_instances_at_once(reader, database, topic, sender, tmp_pa
     first, second = reader([name]), reader([name])
     first.env.update(BOXRELAY_FAILPOINTS="before_store_commit=wait", BOXRELAY_FAILPOINT_GATE=str(gate))
     first.start(), second.start()
-
-    def owners():
-        return dict(database.query("SELECT s.partition, o.owner FROM relay.source s "
-                                   "JOIN relay.source_offset o ON o.source = s.id"))
-    wait_until(lambda: len(set(owners().values())) == 2, "both read")
-    mine = next(partition for partition, owner in owners().items() if owner.endswith(f"/{first.process.pid}"))
+    mine, others = partition_of_each(database, [first, second])
     send(sender, name, ["a"], partition=mine)
     wait_until(lambda: database.query("SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction'"), "stored")
-    send(sender, name, ["a"], partition=1 - mine)
+    send(sender, name, ["a"], partition=others)
     wait_until(lambda: database.query("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND "
                                       "application_name LIKE 'boxrelay%%'"), "the second waits")
     gate.touch()

@@ -7,7 +7,7 @@ import signal
 
 import judge
 import pytest
-from relay import Relay, wait_until
+from relay import Relay, partition_of_each, wait_until
 
 
 class Stage:
@@ -124,12 +124,7 @@ def test_ring_unlocked(stage, tmp_path):
     slow.env["BOXRELAY_FAILPOINT_GATE"] = str(gate)
     other = scene.start_none()
     slow.start(), other.start()
-
-    def owners():
-        return dict(scene.database.query("SELECT s.partition, o.owner FROM relay.source s "
-                                         "JOIN relay.source_offset o ON o.source = s.id"))
-    wait_until(lambda: len(set(owners().values())) == 2, "both read")
-    mine = next(partition for partition, owner in owners().items() if owner.endswith(f"/{slow.process.pid}"))
+    mine, others = partition_of_each(scene.database, [slow, other])
     scene.send(["x"], partition=mine)
     wait_until(lambda: scene.database.query("SELECT 1 FROM relay.inbox"), "it knows which generations are closed")
     scene.send(["a"], partition=mine)
@@ -140,7 +135,7 @@ def test_ring_unlocked(stage, tmp_path):
         assert [scene.database.query(clean) for _ in range(2)] == [[("turn",)], [("turn ids",)]]
     else:
         assert scene.database.query(clean) == [("later",)]
-    scene.send(["a"], partition=1 - mine)
+    scene.send(["a"], partition=others)
     scene.sent.remove("a")
     wait_until(lambda: len(scene.database.query("SELECT 1 FROM relay.inbox")) == 2, "the other stored it")
     gate.touch()
