@@ -31,15 +31,13 @@ struct tick_writing {
 MUST_CHECK enum error_class tick_ring_read(struct session *session, const struct uuid *stream, struct tick_ring *ring,
                                            struct error *error);
 
-/*
- * Inside the tick transaction, after its last row, in two halves: in between, and so between the two of COMMIT, nothing
- * else may be asked of the session. FENCED: the newest tick is not `old`, or is being replaced.
- */
-MUST_CHECK enum error_class tick_write_send(struct session *session, const struct tick_writing *tick,
-                                            struct error *error);
-MUST_CHECK enum error_class tick_write_take(struct session *session, struct error *error);
+/* Inside the tick transaction, after its last row. FENCED: the newest tick is not `old`, or is being replaced. */
+MUST_CHECK enum error_class tick_write(struct session *session, const struct tick_writing *tick, struct error *error);
 
-/* COMMIT. ERROR_NONE only when it is durable: tag COMMIT, no warning [T2]; RECREATE or RECONNECT otherwise. */
+/*
+ * COMMIT. ERROR_NONE only when it is durable: tag COMMIT, no warning [T2]; RECREATE or RECONNECT otherwise. In two
+ * halves, between which nothing else may be asked of the session.
+ */
 MUST_CHECK enum error_class batch_commit_send(struct session *session, struct error *error);
 MUST_CHECK enum error_class batch_commit_take(struct session *session, struct error *error);
 MUST_CHECK enum error_class batch_commit(struct session *session, struct error *error); /* both */

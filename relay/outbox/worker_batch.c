@@ -334,18 +334,10 @@ static enum error_class commit_tick(struct worker *worker)
     return batch_commit_take(worker->session, &worker->error);
 }
 
-/* While PostgreSQL writes the tick's row, the position goes out: the UPDATE's answer is taken in any case. */
-static enum error_class write_row(struct worker *worker, const struct tick_writing *tick)
-{
-    struct error ignored;
-    if (tick_write_send(worker->session, tick, &worker->error))
-        return worker->error.class;
-    enum error_class sent = worker->transaction_open ? send_position(worker) : ERROR_NONE;
-    enum error_class written = tick_write_take(worker->session, sent ? &ignored : &worker->error);
-    return sent ? sent : written;
-}
-
-/* [T1, T2] Returns only after COMMIT said so: the Kafka transaction must not be committed before. */
+/*
+ * [T1, T2] Returns only after COMMIT said so: the Kafka transaction must not be committed before. The position goes
+ * first: librdkafka registers partitions a millisecond after the first record, and one that comes later by itself.
+ */
 static enum error_class write_tick(struct worker *worker)
 {
     const struct tick_writing tick = {.stream = worker->stream.uuid,
@@ -355,7 +347,8 @@ static enum error_class write_tick(struct worker *worker)
                                       .database = worker->database,
                                       .known = worker_known(worker)};
     fault_point("before_tick");
-    if (write_row(worker, &tick) || commit_tick(worker)) {
+    if ((worker->transaction_open && send_position(worker)) || tick_write(worker->session, &tick, &worker->error) ||
+        commit_tick(worker)) {
         batch_rollback(worker->session);
         return worker->error.class;
     }

@@ -234,30 +234,16 @@ static enum error_class prepare(struct session *session, const char *sql, char n
     return ERROR_NONE;
 }
 
-enum error_class session_send_prepared(struct session *session, const char *sql, int parameter_count,
-                                       const char *const *parameters, struct error *error)
-{
-    char name[16];
-    if (prepare(session, sql, name, error))
-        return error->class;
-    if (!PQsendQueryPrepared(session->connection, name, parameter_count, parameters, NULL, NULL, 0) ||
-        PQflush(session->connection) < 0)
-        return fail_connection(session, error);
-    return ERROR_NONE;
-}
-
-enum error_class session_take(struct session *session, PGresult **result, struct error *error)
-{
-    return collect(session, result, error);
-}
-
 enum error_class session_exec_prepared(struct session *session, const char *sql, int parameter_count,
                                        const char *const *parameters, PGresult **result, struct error *error)
 {
+    char name[16];
     if (result)
         *result = NULL;
-    if (session_send_prepared(session, sql, parameter_count, parameters, error))
+    if (prepare(session, sql, name, error))
         return error->class;
+    if (!PQsendQueryPrepared(session->connection, name, parameter_count, parameters, NULL, NULL, 0))
+        return fail_connection(session, error);
     return collect(session, result, error);
 }
 

@@ -35,11 +35,6 @@ MUST_CHECK enum error_class session_exec_binary(struct session *session, const c
                                                 const struct session_bytes *parameters, PGresult **result,
                                                 struct error *error);
 
-/* The same in two halves; in between nothing else may be asked of the session. */
-MUST_CHECK enum error_class session_send_prepared(struct session *session, const char *sql, int parameter_count,
-                                                  const char *const *parameters, struct error *error);
-MUST_CHECK enum error_class session_take(struct session *session, PGresult **result, struct error *error);
-
 /* Where in the text of the last failed session_exec the server saw the error: characters from 1, or 0 for nowhere. */
 int session_error_position(const struct session *session);
 

@@ -55,11 +55,12 @@ static enum error_class format_known(const struct tick_known *known, struct know
     return ERROR_NONE;
 }
 
-/* An UPDATE's answer; FENCED unless exactly `rows` rows were hit. 40001 here is on the tick row: FENCED too [T1]. */
-static enum error_class take_update(struct session *session, int rows, struct error *error)
+/* FENCED unless exactly `rows` rows were hit. 40001 here is on the tick row: FENCED too [T1]. */
+static enum error_class update(struct session *session, const char *sql, int parameter_count,
+                               const char *const *parameters, int rows, struct error *error)
 {
     PGresult *result;
-    if (session_take(session, &result, error)) {
+    if (session_exec_prepared(session, sql, parameter_count, parameters, &result, error)) {
         if (strcmp(error->code, "40001") != 0)
             return error->class;
         return error_set(error, ERROR_FENCED, "TICK_TAKEN", "another relay is writing a tick of this stream");
@@ -71,15 +72,7 @@ static enum error_class take_update(struct session *session, int rows, struct er
     return error_set(error, ERROR_FENCED, "TICK_TAKEN", "another relay has written a newer tick of this stream");
 }
 
-static enum error_class update(struct session *session, const char *sql, int parameter_count,
-                               const char *const *parameters, int rows, struct error *error)
-{
-    if (session_send_prepared(session, sql, parameter_count, parameters, error))
-        return error->class;
-    return take_update(session, rows, error);
-}
-
-enum error_class tick_write_send(struct session *session, const struct tick_writing *tick, struct error *error)
+enum error_class tick_write(struct session *session, const struct tick_writing *tick, struct error *error)
 {
     struct tick_text text;
     struct known_text known;
@@ -102,14 +95,9 @@ enum error_class tick_write_send(struct session *session, const struct tick_writ
         text.database_oid,
         text.timeline,
     };
-    enum error_class class = session_send_prepared(session, sql_tick_write, COUNT_OF(parameters), parameters, error);
+    enum error_class class = update(session, sql_tick_write, COUNT_OF(parameters), parameters, 1, error);
     free(known.snapshot);
     return class;
-}
-
-enum error_class tick_write_take(struct session *session, struct error *error)
-{
-    return take_update(session, 1, error);
 }
 
 #ifdef BOXRELAY_FAULTS
