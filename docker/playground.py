@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
-os.environ.setdefault("BOXRELAY_TEST_DIR", str(REPO / "build" / "playground"))
+os.environ.setdefault("TEST_DIR", str(REPO / "build" / "playground"))
 sys.path.insert(0, str(REPO / "tests"))
 
 import judge  # noqa: E402
@@ -319,27 +319,48 @@ class Playground:
             say(f"    {command} {line} {rest}")
         say(f"    curl -s http://{self.http}/metrics")
 
+    def take_payments(self):
+        """What an application's worker does, ten messages at a time; how many it took."""
+        with self.connection.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute("SELECT seq, key FROM relay.take('main', 10)")
+            taken = cursor.fetchall()
+            for seq, order in taken:
+                cursor.execute(PAY.format(id=order))
+                cursor.execute(DONE.format(seq=seq))
+            cursor.execute("COMMIT")
+        return len(taken)
+
+    def place_order(self, number, sender):
+        """A new order goes out; a payment for it comes from somewhere else."""
+        order = {"id": f"order-{number}", "customer": random.choice(("Ada", "Grace", "Edsger", "Barbara")),
+                 "total": round(random.uniform(1, 500), 2)}
+        payload = json.dumps({"order": order["id"], "total": order["total"]})
+        self.transaction([INSERT.format(**order),
+                          PUBLISH.format(topic=TOPIC, id=order["id"], payload=payload, headers="{}")], "COMMIT")
+        sender.send(PAYMENTS, order["id"], json.dumps({"payment": f"payment-{number}", "order": order["id"]}),
+                    {"id": str(uuid.uuid4()), "type": "PaymentReceived"})
+        sender.flush()
+
     def traffic(self):
-        """About ten orders a second, and a line about them."""
+        """About ten orders a second and a payment for each, and a line about them."""
         head("Sample traffic until Ctrl-C")
         terminal = sys.stdout.isatty()
-        begun, next_line, written = time.monotonic(), 0.0, 1
-        for number in itertools.count(2):
-            order = {"id": f"order-{number}", "customer": random.choice(("Ada", "Grace", "Edsger", "Barbara")),
-                     "total": round(random.uniform(1, 500), 2)}
-            payload = json.dumps({"order": order["id"], "total": order["total"]})
-            self.transaction([INSERT.format(**order),
-                              PUBLISH.format(topic=TOPIC, id=order["id"], payload=payload, headers="{}")], "COMMIT")
-            written += 1
-            if not self.relay.alive:
-                raise Failed(f"the relay ended with exit code {self.relay.returncode}",
-                             "read the end of its log below\n" + self.relay.log_tail(10))
-            now = time.monotonic() - begun
-            if now >= next_line:
-                line = f"    {written} orders written, {self.count('boxrelay_outbox_published_total')} published"
-                print(f"\r{line}" if terminal else line, end="" if terminal else "\n", flush=True)
-                next_line = now + (1 if terminal else 10)
-            time.sleep(0.1)
+        begun, next_line, taken = time.monotonic(), 0.0, 1
+        with judge.Sender(self.kafka) as sender:
+            for number in itertools.count(2):
+                self.place_order(number, sender)
+                taken += self.take_payments()
+                if not self.relay.alive:
+                    raise Failed(f"the relay ended with exit code {self.relay.returncode}",
+                                 "read the end of its log below\n" + self.relay.log_tail(10))
+                now = time.monotonic() - begun
+                if now >= next_line:
+                    line = f"    {number} orders written, {self.count('boxrelay_outbox_published_total')} published; " \
+                           f"{self.count('boxrelay_inbox_stored_total')} payments stored, {taken} taken"
+                    print(f"\r{line}" if terminal else line, end="" if terminal else "\n", flush=True)
+                    next_line = now + (1 if terminal else 10)
+                time.sleep(0.1)
 
     def close(self):
         """Ends the relay as an operator would, then the servers."""
@@ -382,7 +403,11 @@ def play(playground, once):
 def main():
     parser = argparse.ArgumentParser(description="The show of docker/playground.sh")
     parser.add_argument("--once", action="store_true", help="stop after the show")
-    once = parser.parse_args().once
+    parser.add_argument("--keep", action="store_true", help="keep logs and data")
+    options = parser.parse_args()
+    once = options.once
+    if options.keep:
+        os.environ["TEST_KEEP"] = "1"
 
     def stop(*_):
         raise Stopped
@@ -400,13 +425,14 @@ def main():
     except BrokenPipeError:  # nobody reads any more, as behind | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:  # pylint: disable=broad-except
-        print(f"\nplayground: {error}\n  what to do: the logs are in {short(run_dir())} while it runs with "
-              "BOXRELAY_KEEP=1 in the environment", file=sys.stderr)
+        print(f"\nplayground: {error}\n  what to do: run it again with --keep, and read the logs", file=sys.stderr)
     finally:
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signum, signal.SIG_IGN)
         playground.close()
-        if code == 0 or once:
+        if options.keep:
+            say(f"The servers are stopped; their data and logs are in {short(run_dir())}.")
+        elif code == 0 or once:
             say("The servers are stopped and their data is removed.")
     sys.exit(code)
 

@@ -8,12 +8,13 @@ log=$here/build/playground.log
 
 usage() {
     cat <<'TEXT'
-usage: docker/playground.sh [--once]
+usage: docker/playground.sh [--once] [--keep]
 
 Builds boxrelay, starts a PostgreSQL and a Kafka broker of its own on free ports of 127.0.0.1,
 and shows one business transaction going out and one message coming in. Then sample traffic until Ctrl-C.
 
   --once   stop after the show; exit 0 only if every step was seen to work
+  --keep   leave data and logs of servers and relay where they are, and say where
 
 Installs Debian packages that are missing (root or sudo). All it makes is below build/.
 TEXT
@@ -37,12 +38,12 @@ step() {
     step_seconds=$((SECONDS - begin))
 }
 
-once=
+options=()
 for argument in "$@"; do
     case $argument in
-    --once) once=--once ;;
+    --once | --keep) options+=("$argument") ;;
     -h | --help) usage && exit 0 ;;
-    *) usage >&2 && exit 2 ;;
+    *) printf 'playground: unknown option %s\n\n' "$argument" >&2 && usage >&2 && exit 2 ;;
     esac
 done
 
@@ -56,4 +57,4 @@ tests/install.sh build ||
     fail "the packages it needs are not there" "see above; without root, let somebody run: tests/install.sh build"
 step build bash -c 'cmake --preset release && cmake --build --preset release --target boxrelay'
 printf 'build/release/boxrelay (%s s)\n' "$step_seconds"
-exec /usr/bin/python3 docker/playground.py $once
+exec /usr/bin/python3 docker/playground.py "${options[@]}"

@@ -341,7 +341,7 @@ class Campaign:
             if server is not None:
                 server.close()
         self.bench.log.close()
-        if not self.kept and not os.environ.get("BOXRELAY_KEEP"):
+        if not self.kept and not os.environ.get("TEST_KEEP"):
             shutil.rmtree(self.folder, ignore_errors=True)
 
 

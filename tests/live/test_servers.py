@@ -278,7 +278,7 @@ def test_kafka_of_the_older_release():
 
 
 def test_nothing_is_left_behind_when_the_test_process_is_killed(tmp_path):
-    env = {**os.environ, "BOXRELAY_TEST_DIR": str(tmp_path / "run")}
+    env = {**os.environ, "TEST_DIR": str(tmp_path / "run")}
     with subprocess.Popen([UP], stdout=subprocess.PIPE, env=env) as up:
         try:
             facts = json.loads(up.stdout.readline())

@@ -330,7 +330,7 @@ class Kafka:
         for broker in self.brokers:
             if broker.proxy_socket is not None:
                 broker.proxy_socket.close()
-        if not os.environ.get("BOXRELAY_KEEP"):
+        if not os.environ.get("TEST_KEEP"):
             shutil.rmtree(self.root, ignore_errors=True)
 
     @property

@@ -1,8 +1,8 @@
 """Where things lie: everything the tests make is below the build folder.
 
-BOXRELAY_CACHE_DIR: downloads and prepared folders that later runs use again (default build/cache).
-BOXRELAY_TEST_DIR: running servers' folders (default build/test); each process has its own
-folder in it, which is gone afterwards unless BOXRELAY_KEEP is set.
+TEST_CACHE_DIR: downloads and prepared folders that later runs use again (default build/cache).
+TEST_DIR: running servers' folders (default build/test); each process has its own
+folder in it, which is gone afterwards unless TEST_KEEP is set.
 """
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ BUILD = REPO / "build"
 
 def cache_dir():
     """The folder of things made once."""
-    path = Path(os.environ.get("BOXRELAY_CACHE_DIR") or BUILD / "cache").resolve()
+    path = Path(os.environ.get("TEST_CACHE_DIR") or BUILD / "cache").resolve()
     path.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -22,7 +22,7 @@ def cache_dir():
 def run_dir():
     """This process's own folder; the keeper removes it when the process ends."""
     from . import process
-    base = Path(os.environ.get("BOXRELAY_TEST_DIR") or BUILD / "test").resolve()
+    base = Path(os.environ.get("TEST_DIR") or BUILD / "test").resolve()
     path = base / str(os.getpid())
     base.mkdir(parents=True, exist_ok=True)
     try:

@@ -263,7 +263,7 @@ class Postgres:
         if self._proxy is not None:
             self._proxy.close()
         self.kill()
-        if not os.environ.get("BOXRELAY_KEEP"):
+        if not os.environ.get("TEST_KEEP"):
             for path in (self.root, self.private, self.socket_dir):
                 shutil.rmtree(path, ignore_errors=True)
 

@@ -82,8 +82,8 @@ _keeper = _Keeper()
 
 
 def remove_at_end(path):
-    """The folder goes when this process ends, unless BOXRELAY_KEEP is set."""
-    if not os.environ.get("BOXRELAY_KEEP"):
+    """The folder goes when this process ends, unless TEST_KEEP is set."""
+    if not os.environ.get("TEST_KEEP"):
         _keeper.tell(f"dir {path}")
 
 
