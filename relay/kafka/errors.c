@@ -131,6 +131,10 @@ struct advice {
 static const struct advice advices[] = {
     {RD_KAFKA_RESP_ERR__TRANSPORT, AWAY},
     {RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, AWAY},
+    {RD_KAFKA_RESP_ERR__TIMED_OUT,
+     "see that the brokers run and are not overloaded, and that the ports in bootstrap.servers are Kafka's"},
+    {RD_KAFKA_RESP_ERR__BAD_MSG, "what answers there is no Kafka listener, or one with TLS: check the ports in "
+                                 "bootstrap.servers, and security.protocol"},
     {RD_KAFKA_RESP_ERR__RESOLVE, "correct the host names in bootstrap.servers, and those that the brokers advertise"},
     {RD_KAFKA_RESP_ERR__SSL,
      "does this listener speak TLS? Check security.protocol and the ssl properties under /kafka: ssl.ca.location, "

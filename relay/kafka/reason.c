@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/attributes.h"
 #include "base/log.h"
 #include "errors.h"
 
@@ -19,13 +20,22 @@ static enum error_class class_of(int code, const char *text)
     return kafka_error_class(code);
 }
 
-/* "... failed: Connection refused (after 0ms in state CONNECT, 3 identical error(s) suppressed)": of the library's
- * remark nothing helps, and its numbers change each time. */
+/*
+ * What the library adds and nobody is helped by: numbers that change each time, and guesses that are wrong of every
+ * broker of the last ten years (librdkafka 2.0.2, rdkafka_broker.c).
+ */
 static size_t length_without_remark(const char *text)
 {
+    static const char *const remarks[] = {" (after ", ": increase receive.message.max.bytes",
+                                          " or broker version is < 0.10", ": might be caused by broker version < 0.10",
+                                          ": probably due to broker version < 0.10"};
     size_t length = strlen(text);
-    const char *remark = strstr(text, " (after ");
-    return remark && text[length - 1] == ')' ? (size_t)(remark - text) : length;
+    for (size_t i = 0; i < COUNT_OF(remarks); i++) {
+        const char *remark = strstr(text, remarks[i]);
+        if (remark && (size_t)(remark - text) < length)
+            length = (size_t)(remark - text);
+    }
+    return length;
 }
 
 void reason_note_error(struct reason *reason, int code, const char *text)
@@ -86,6 +96,6 @@ enum error_class reason_timed_out(const struct reason *reason, struct error *err
     enum error_class class = reason_class(reason);
     error_set(error, class, code, why[0] ? "%s: no success within %lld ms: %s" : "%s: no success within %lld ms", what,
               timeout_ms, why);
-    kafka_error_advise(error, reason->code);
+    kafka_error_advise(error, reason->code ? reason->code : RD_KAFKA_RESP_ERR__TIMED_OUT);
     return class;
 }

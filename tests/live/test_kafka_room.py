@@ -460,6 +460,14 @@ def test_brokers_that_never_came(driver):
             assert d.ok("leave")["ms"] < stretched(1500)
 
 
+def test_what_is_no_kafka_is_told(postgres):
+    """PostgreSQL's port in bootstrap.servers: librdkafka advises to allow for answers of a gigabyte."""
+    with Driver(f"127.0.0.1:{postgres.port}") as d:
+        answer = d("open", "tx", 2000, 0, "-")
+    assert answer["code"] == "_BAD_MSG" and "receive.message.max.bytes" not in answer["text"], answer
+    assert "no Kafka listener" in answer["hint"], answer
+
+
 def test_a_broker_that_stops_answering_dies_and_comes_back():
     with Kafka() as kafka, Driver(kafka.bootstrap) as d:
         name, positions, stream, barrier = kafka.create_topic("out"), "positions", fresh_uuid(), fresh_uuid()
