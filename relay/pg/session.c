@@ -36,6 +36,30 @@ static void note_notice(void *opaque, const PGresult *notice)
     snprintf(session->warning, sizeof session->warning, "%s", message ? message : "");
 }
 
+#define STANDBY "add target_session_attrs=read-write and all hosts to \"postgres\""
+#define MISSING "boxrelay migrate verify tells what is missing or changed in schema relay, and how to mend it"
+
+/* What to do, where the SQLSTATE alone tells and the server has no hint of its own. */
+static void advise(struct error *error)
+{
+    static const struct {
+        const char *sqlstate, *hint;
+    } advices[] = {
+        {"42501", "the user of \"postgres\" needs the rights of role relay_daemon (for migrations: relay_owner): "
+                  "GRANT relay_daemon TO ...; boxrelay migrate print --with-grants makes the roles"},
+        {"25006", STANDBY},
+        {"3F000", MISSING},
+        {"42P01", MISSING},
+        {"42703", MISSING},
+        {"42883", MISSING},
+        {"53100", "free or add disk space on the server; the relay goes on by itself"},
+        {"53300", "raise max_connections, or end sessions; the relay goes on by itself"},
+    };
+    for (size_t i = 0; i < COUNT_OF(advices); i++)
+        if (strcmp(error->code, advices[i].sqlstate) == 0)
+            (void)error_hint(error, "%s", advices[i].hint);
+}
+
 /* Never PQerrorMessage of a result: it carries DETAIL, which may hold a row's values. */
 static enum error_class fail_result(const PGresult *result, struct error *error)
 {
@@ -45,17 +69,24 @@ static enum error_class fail_result(const PGresult *result, struct error *error)
     error_set(error, sqlstate_class(sqlstate), sqlstate ? sqlstate : "CONNECTION_LOST", "PostgreSQL: %s",
               message ? message : PQresultErrorMessage(result));
     if (hint)
-        error_hint(error, "%s", hint);
-    else if (strcmp(error->code, "42501") == 0)
-        error_hint(error,
-                   "the user of \"postgres\" needs the rights of role relay_daemon (for migrations: relay_owner): "
-                   "GRANT relay_daemon TO ...; boxrelay migrate print --with-grants makes the roles");
+        return error_hint(error, "%s", hint);
+    advise(error);
     return error->class;
 }
 
 static enum error_class fail_connection(struct session *session, struct error *error)
 {
     return error_set(error, ERROR_RECONNECT, "CONNECTION_LOST", "PostgreSQL: %s", PQerrorMessage(session->connection));
+}
+
+static enum error_class fail_silent(struct session *session, struct error *error)
+{
+    const char *host = PQhost(session->connection), *port = PQport(session->connection);
+    error_set(error, ERROR_RECONNECT, "NO_ANSWER", "PostgreSQL at %s, port %s, does not answer", host ? host : "?",
+              port ? port : "?");
+    return error_hint(error,
+                      "see that the server is neither stopped nor overloaded, that the port is its own, and that "
+                      "no firewall in between is silent");
 }
 
 /* Waits for `events` on the socket. RETRY when stopping (from `level` on), RECONNECT past the deadline. */
@@ -67,8 +98,7 @@ static enum error_class wait_socket(struct session *session, short events, int64
             return error_set(error, ERROR_RETRY, "STOPPING", "stopping");
         int64_t left = deadline_ms - clock_monotonic_ms();
         if (left <= 0)
-            return error_set(error, ERROR_RECONNECT, "NO_ANSWER", "PostgreSQL at %s does not answer",
-                             PQhost(session->connection) ? PQhost(session->connection) : "?");
+            return fail_silent(session, error);
         struct pollfd fd = {.fd = PQsocket(session->connection), .events = events};
         int ready = poll(&fd, 1, (int)(left < WAIT_SLICE_MS ? left : WAIT_SLICE_MS));
         if (ready > 0)
@@ -102,6 +132,9 @@ static enum error_class fail_connect(struct session *session, struct error *erro
         {"does not support SSL", "turn SSL on in the server, or change sslmode in \"postgres\""},
         {"password authentication failed", "check the user and password of \"postgres\" in the configuration"},
         {"no password supplied", "set a password in \"postgres\", PGPASSWORD or a .pgpass file"},
+        {"invalid response to SSL negotiation", "that port is not PostgreSQL's: check host and port of \"postgres\""},
+        {"expected authentication request", "that port is not PostgreSQL's: check host and port of \"postgres\""},
+        {"pg_hba.conf rejects", "the server's pg_hba.conf must allow this user, database and host"},
         {"no pg_hba.conf entry", "the server's pg_hba.conf must allow this user, database and host"},
         {"authentication failed", "check the user of \"postgres\" in the configuration and the server's pg_hba.conf"},
         {"does not exist", "check the database and user names of \"postgres\" in the configuration"},
@@ -480,7 +513,7 @@ enum error_class session_commit(struct session *session, struct error *error)
 enum error_class session_fail_standby(struct error *error)
 {
     error_set(error, ERROR_RECONNECT, "STANDBY", "PostgreSQL is a standby; outboxes are published from the primary");
-    return error_hint(error, "add target_session_attrs=read-write and all hosts to \"postgres\"");
+    return error_hint(error, STANDBY);
 }
 
 void session_rollback(struct session *session)

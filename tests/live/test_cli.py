@@ -1,9 +1,11 @@
-"""The command line as a stranger meets it: messages, exit codes, streams; without Kafka."""
+"""The command line as a stranger meets it: messages, exit codes, streams."""
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -193,6 +195,28 @@ def test_migrate_and_status_need_only_postgres(database):
     after = run("migrate", "status", "--json", env=env)
     assert after.returncode == 0 and all(row["applied_at"] for row in json.loads(after.stdout))
     assert run("migrate", "status", env=env).returncode == 0
+
+
+def test_a_port_that_is_not_postgresql_says_what_to_do(kafka):
+    """One of a server that answers something else, and Kafka's, which waits for more."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        threading.Thread(target=lambda: other.accept()[0].sendall(b"HTTP/1.1 400 Bad Request\r\n"), daemon=True).start()
+        done = run("status", env={"BOXRELAY_POSTGRES": f"host=127.0.0.1 port={other.getsockname()[1]}"})
+    assert done.returncode == 1 and "that port is not PostgreSQL's" in done.stderr, done.stderr
+    port = kafka.bootstrap.rpartition(":")[2]
+    done = run("status", env={"BOXRELAY_POSTGRES": f"host=127.0.0.1 port={port}"})
+    assert done.returncode == 75 and f"port {port}, does not answer" in done.stderr, done.stderr
+    assert "that the port is its own" in " ".join(done.stderr.split())
+
+
+def test_something_that_was_dropped_leads_to_verify(database):
+    env = {"BOXRELAY_POSTGRES": database.dsn}
+    assert run("migrate", "up", env=env).returncode == 0
+    database.query("DROP VIEW relay.status")
+    done = run("status", env=env)
+    assert done.returncode == 1 and "boxrelay migrate verify" in done.stderr, done.stderr
+    found = run("migrate", "verify", env=env)
+    assert found.returncode != 0 and "relay.status" in found.stdout + found.stderr
 
 
 def test_migrate_print_is_runnable_and_the_same(database):
