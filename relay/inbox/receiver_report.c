@@ -91,6 +91,13 @@ static struct error worst_error(const struct inbox_stream_view *view)
     return worst;
 }
 
+/* For people, that an inbox reads nothing because it is full says more than that it would. */
+static const char *told_state(const struct inbox_stream_view *view)
+{
+    bool reads = strcmp(view->state, subscriber_state_name(SUBSCRIBER_FETCH)) == 0;
+    return reads && view->full ? "full" : view->state;
+}
+
 static enum error_class write_state(struct receiver *receiver, int64_t since_ms, struct error *error)
 {
     struct inbox_stream_view *view = malloc(sizeof *view);
@@ -101,7 +108,7 @@ static enum error_class write_state(struct receiver *receiver, int64_t since_ms,
     const struct error worst = worst_error(view);
     const struct catalog_state state = {
         .stream = receiver->inbox.uuid,
-        .state = view->state,
+        .state = told_state(view),
         .leader = receiver->owner,
         .pending_rows = view->pending_rows,
         .oldest_ms = view->oldest_age_ms > 0 ? clock_unix_ms() - view->oldest_age_ms : 0,

@@ -615,6 +615,8 @@ def test_a_full_inbox_pauses(reader, database, topic, sender):
     send(sender, name, sent[200:])
     before = len(ids(database))
     assert before < 3000
+    wait_until(lambda: database.query("SELECT state FROM relay.status WHERE stream = 'inbox/main'") == [("full",)],
+               "the status says so")
     wait_until(lambda: sum([relay.metric("boxrelay_inbox_lag_records") or 0, len(ids(database))]) == 3000,
                "the lag is known though nothing is fetched")
     connection = database.connect()
