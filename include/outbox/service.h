@@ -147,15 +147,20 @@ bool outbox_service_stream(struct outbox_service *service, size_t index, struct 
  */
 MUST_CHECK enum error_class outbox_service_drained(struct outbox_service *service, bool *done, struct error *error);
 
-enum rebase_target { REBASE_NOW, REBASE_START };
+struct outbox_rebase {
+    const char *stream; /* "outbox/main" */
+    bool to_now;        /* only what is committed from now on; else again all that is kept */
+    bool force;         /* also where the stream would go on by itself */
+    const char *actor;
+};
 
 /*
  * boxrelay rebase [L4, F5]: pauses the stream, fences whoever publishes it, writes a new ring of ticks and a new
- * position, resumes what was not paused before. Blocking; opens its own session and producer. `summary` (256 bytes)
- * says what was done. REFUSED situations do not exist here: it is the operator's choice.
+ * position, resumes what was not paused before. INTEGRITY, POSITION_FINE: the stream would go on by itself, so rows
+ * would be left out or go out twice for nothing; it is as it was. Blocking; opens its own session and producer.
+ * `summary` (256 bytes) says what was done.
  */
-MUST_CHECK enum error_class outbox_rebase(const struct outbox_service_options *options, const char *stream,
-                                          enum rebase_target target, const char *actor, char summary[256],
-                                          struct error *error);
+MUST_CHECK enum error_class outbox_rebase(const struct outbox_service_options *options,
+                                          const struct outbox_rebase *rebase, char summary[256], struct error *error);
 
 #endif

@@ -73,7 +73,9 @@ static const struct flag rebase_flags[] = {
      "time, as 2030-01-31T12:00:00Z"},
     {"--topic", "TOPIC", "of an inbox: only this topic (default: all that it has read)"},
     {"--partition", "NUMBER", "of an inbox: only this partition of the topic"},
-    {"--force", NULL, "of an inbox: also records whose ids are forgotten, which may be stored a second time"},
+    {"--force", NULL,
+     "of an outbox: also when it would go on by itself; of an inbox: also records whose ids are forgotten, which may "
+     "be stored a second time"},
     FLAG_JSON,
     {0},
 };
@@ -188,7 +190,7 @@ static const struct command children[] = {
      .words_max = 1,
      .detail = "For a stream that refuses to go on because its position and the database do not belong together.\n"
                "--to now skips every row that is there; --to start publishes every row that is kept, also those\n"
-               "that were published before: consumers see them twice.\n"
+               "that were published before: consumers see them twice. One that would go on by itself is left alone.\n"
                "For an inbox, whose partition stopped because it is not what it was: --to start reads it anew from\n"
                "its first record, --to TIME from the first that is not older, --to now from behind its last. Ids that\n"
                "are known are still not stored again; what is older than the ids that are kept is refused."},

@@ -28,9 +28,12 @@ static enum error_class rebase_outbox(const struct settings *settings, const str
                                       char summary[256], struct error *error)
 {
     struct outbox_service_options options;
-    enum rebase_target target = rebase->target == INBOX_REBASE_NOW ? REBASE_NOW : REBASE_START;
+    const struct outbox_rebase wanted = {.stream = rebase->stream,
+                                         .to_now = rebase->target == INBOX_REBASE_NOW,
+                                         .force = rebase->force,
+                                         .actor = rebase->actor};
     settings_outbox_service(settings, &options);
-    return outbox_rebase(&options, rebase->stream, target, rebase->actor, summary, error);
+    return outbox_rebase(&options, &wanted, summary, error);
 }
 
 static enum error_class rebase_inbox(const struct settings *settings, const struct inbox_rebase *rebase,
@@ -89,8 +92,8 @@ enum exit_code rebase_run(const struct invocation *invocation)
                                          "of an inbox also a time with its zone, as 2030-01-31T12:00:00Z");
     if (rebase.partition == -2 || (rebase.partition >= 0 && !rebase.topic))
         return command_usage(invocation, "--partition is a number, and needs --topic");
-    if (!is_inbox && (rebase.topic || rebase.force || rebase.target == INBOX_REBASE_TIME))
-        return command_usage(invocation, "--topic, --partition, --force and times are for streams named inbox/NAME");
+    if (!is_inbox && (rebase.topic || rebase.target == INBOX_REBASE_TIME))
+        return command_usage(invocation, "--topic, --partition and times are for streams named inbox/NAME");
     if (rebase.target == INBOX_REBASE_TIME && rebase.time_ms > clock_unix_ms())
         return command_usage(invocation, "--to takes no time to come: --to now leaves out what is there");
     struct settings *settings;

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "core/start.h"
 #include "kafka/positions.h"
 #include "kafka/producer.h"
 #include "outbox/service.h"
@@ -19,12 +21,11 @@
 #include "pg/tick.h"
 #include "pg/window.h"
 
-enum { REBASE_MS_MAX = 60000 };
+enum { REBASE_MS_MAX = 60000, COUNTED_ROWS_MAX = 1000000 };
 
 struct rebase {
     const struct outbox_service_options *service;
-    const char *stream_name;
-    enum rebase_target target;
+    const struct outbox_rebase *wanted;
     struct catalog_stream stream;
     struct catalog_stream streams[OUTBOX_STREAMS_MAX];
     struct session *session;
@@ -44,7 +45,8 @@ static enum error_class unknown_stream(struct rebase *rebase, size_t count, stru
     char names[ERROR_HINT_MAX / 2] = "";
     for (size_t i = 0; i < count; i++)
         snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? ", " : "", rebase->streams[i].name);
-    error_set(error, ERROR_CONFIG, "UNKNOWN_STREAM", "there is no stream \"%s\" in this database", rebase->stream_name);
+    error_set(error, ERROR_CONFIG, "UNKNOWN_STREAM", "there is no stream \"%s\" in this database",
+              rebase->wanted->stream);
     return error_hint(error, "streams here: %s", names);
 }
 
@@ -60,7 +62,7 @@ static enum error_class find_stream(struct rebase *rebase, struct error *error)
         catalog_streams(rebase->session, rebase->streams, OUTBOX_STREAMS_MAX, &count, error))
         return error->class;
     for (size_t i = 0; i < count; i++)
-        if (strcmp(rebase->streams[i].name, rebase->stream_name) == 0) {
+        if (strcmp(rebase->streams[i].name, rebase->wanted->stream) == 0) {
             rebase->stream = rebase->streams[i];
             return ERROR_NONE;
         }
@@ -103,12 +105,9 @@ static enum error_class commit_barrier(struct rebase *rebase, size_t length, str
                              length, error);
 }
 
-/* The numbers that the new position must exceed or keep: an unreadable or absent old one counts as 0. */
-static enum error_class read_numbers(struct rebase *rebase, int64_t *tick, int64_t *request, struct error *error)
+/* What the stream would go on with; `found` is false for none, and for one that cannot be read. */
+static enum error_class read_position(struct rebase *rebase, bool *found, int64_t *offset, struct error *error)
 {
-    bool found = false;
-    int64_t offset;
-    *tick = *request = 0;
     if (commit_barrier(rebase, 0, error))
         return error->class;
     const struct positions_read read = {
@@ -120,14 +119,54 @@ static enum error_class read_numbers(struct rebase *rebase, int64_t *tick, int64
         .from_offset = -1,
         .deadline_ms = clock_monotonic_ms() + REBASE_MS_MAX,
     };
-    enum error_class class = positions_read_back(&read, &found, &rebase->position, &offset, error);
-    if (class && class != ERROR_INTEGRITY)
-        return class;
-    if (!class && found) {
-        *tick = rebase->position.tick.number;
-        *request = rebase->position.request;
-    }
+    enum error_class class = positions_read_back(&read, found, &rebase->position, offset, error);
+    *found = *found && !class;
+    return class == ERROR_INTEGRITY ? ERROR_NONE : class;
+}
+
+/* The rows behind the position, for people. */
+static enum error_class count_rows(struct rebase *rebase, char *text, size_t size, struct error *error)
+{
+    int64_t rows, oldest_ms;
+    if (window_pending(rebase->session, rebase->reader, &rebase->position, COUNTED_ROWS_MAX + 1, &rows, &oldest_ms,
+                       error))
+        return error->class;
+    bool more = rows > COUNTED_ROWS_MAX;
+    snprintf(text, size, "%s%" PRId64 " row%s", more ? "more than " : "", more ? COUNTED_ROWS_MAX : rows,
+             rows == 1 ? "" : "s");
     return ERROR_NONE;
+}
+
+static enum error_class refuse(struct rebase *rebase, bool found, struct error *error)
+{
+    char rows[64] = "the rows that are there";
+    bool now = rebase->wanted->to_now;
+    if (now && found && count_rows(rebase, rows, sizeof rows, error))
+        return error->class;
+    error_set(error, ERROR_INTEGRITY, "POSITION_FINE", "%s goes on from its position by itself; %s would %s",
+              rebase->stream.name, now ? rows : "every row that is kept",
+              now ? "never be published" : "be published a second time");
+    return error_hint(error, "boxrelay status shows what it waits for; --force does it all the same");
+}
+
+/* Rows are left out or doubled only where the stream cannot go on, or where somebody insists. */
+static enum error_class check_needed(struct rebase *rebase, bool found, int64_t offset, struct error *error)
+{
+    struct error ignored;
+    if (rebase->wanted->force)
+        return ERROR_NONE;
+    if (tick_ring_read(rebase->session, &rebase->stream.uuid, &rebase->ring, error))
+        return error->class == ERROR_INTEGRITY ? ERROR_NONE : error->class;
+    const struct start_facts facts = {
+        .stream = rebase->stream.name,
+        .stream_uuid = rebase->stream.uuid,
+        .ring = &rebase->ring,
+        .database = rebase->database,
+        .cluster_id = producer_cluster_id(rebase->producer),
+        .position = found ? &rebase->position : NULL,
+        .position_offset = offset,
+    };
+    return start_decide(&facts, &ignored) == START_REFUSED ? ERROR_NONE : refuse(rebase, found, error);
 }
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -152,7 +191,7 @@ static enum error_class write_ring(struct rebase *rebase, int64_t kafka_tick, st
     };
     position_first(&rebase->position, &rebase->stream.uuid, &tick.new, &rebase->database,
                    producer_cluster_id(rebase->producer));
-    if (rebase->target == REBASE_NOW) {
+    if (rebase->wanted->to_now) {
         snapshot_copy(&rebase->position.from, &rebase->snapshot);
         rebase->position.from_floor = floor;
     }
@@ -175,40 +214,58 @@ static enum error_class write_position(struct rebase *rebase, int64_t request, s
     return tick_know(rebase->session, &rebase->stream.uuid, &rebase->position.tick, &known, error);
 }
 
-static enum error_class run(struct rebase *rebase, const char *actor, struct error *error)
+/* The new position exceeds the old one's tick and keeps its request; none, or an unreadable one, counts as 0. */
+static enum error_class write_both(struct rebase *rebase, bool found, struct error *error)
 {
-    int64_t tick, request;
+    int64_t tick = found ? rebase->position.tick.number : 0, request = found ? rebase->position.request : 0;
     char detail[128];
+    if (write_ring(rebase, tick, error) || write_position(rebase, request, error))
+        return error->class;
+    snprintf(detail, sizeof detail, "{\"to\": \"%s\", \"tick\": %" PRId64 "}", rebase->wanted->to_now ? "now" : "start",
+             rebase->position.tick.number);
+    return catalog_audit(rebase->session, rebase->wanted->actor, "rebase", rebase->stream.name, detail, error);
+}
+
+/* What was not begun leaves no pause behind. */
+static void resume(struct rebase *rebase)
+{
+    struct error ignored;
+    if (!rebase->stream.paused && catalog_resume(rebase->session, rebase->stream.name, &ignored))
+        log_warn("the stream stays paused", LOG_STR("stream", rebase->stream.name), LOG_OF_ERROR(&ignored));
+}
+
+static enum error_class run(struct rebase *rebase, struct error *error)
+{
+    bool found = false;
+    int64_t offset = 0;
     if (find_stream(rebase, error) || window_reader_new(rebase->stream.relation, &rebase->reader, error) ||
         open_producer(rebase, error))
         return error->class;
     if (!rebase->stream.paused && catalog_pause(rebase->session, rebase->stream.name, "rebase", error))
         return error->class;
-    if (read_numbers(rebase, &tick, &request, error) || write_ring(rebase, tick, error) ||
-        write_position(rebase, request, error))
+    if (read_position(rebase, &found, &offset, error) || check_needed(rebase, found, offset, error)) {
+        resume(rebase);
         return error->class;
-    snprintf(detail, sizeof detail, "{\"to\": \"%s\", \"tick\": %" PRId64 "}",
-             rebase->target == REBASE_NOW ? "now" : "start", rebase->position.tick.number);
-    if (catalog_audit(rebase->session, actor, "rebase", rebase->stream.name, detail, error))
+    }
+    if (write_both(rebase, found, error))
         return error->class;
     return rebase->stream.paused ? ERROR_NONE : catalog_resume(rebase->session, rebase->stream.name, error);
 }
 
-enum error_class outbox_rebase(const struct outbox_service_options *options, const char *stream,
-                               enum rebase_target target, const char *actor, char summary[256], struct error *error)
+enum error_class outbox_rebase(const struct outbox_service_options *options, const struct outbox_rebase *wanted,
+                               char summary[256], struct error *error)
 {
     struct rebase *rebase = calloc(1, sizeof *rebase);
     if (!rebase)
         return error_set(error, ERROR_RETRY, "NO_MEMORY", "no memory for a rebase");
     rebase->service = options;
-    rebase->stream_name = stream;
-    rebase->target = target;
+    rebase->wanted = wanted;
     snprintf(rebase->owner, sizeof rebase->owner, "rebase/%d", (int)getpid());
-    enum error_class class = run(rebase, actor, error);
+    enum error_class class = run(rebase, error);
     if (!class)
-        snprintf(summary, 256, "%s: %s; tick %" PRId64 "%s", stream,
-                 target == REBASE_NOW ? "rows committed before now will not be published"
-                                      : "every row in the table will be published again",
+        snprintf(summary, 256, "%s: %s; tick %" PRId64 "%s", wanted->stream,
+                 wanted->to_now ? "rows committed before now will not be published"
+                                : "every row in the table will be published again",
                  rebase->position.tick.number, rebase->stream.paused ? "; still paused" : "");
     producer_close(&rebase->producer);
     session_close(&rebase->session);

@@ -139,7 +139,7 @@ static enum error_class explain_row(struct worker *worker, const struct row *row
     error_prefix(error, "row with seq %" PRId64 ", id %s, for topic \"%s\" (%zu bytes) cannot be published", row->seq,
                  worker->reason.id, row->topic, row->key_size + row->value_size);
     memcpy(hint, error->hint, sizeof hint);
-    return error_hint(error, "%s%s%s; or give up every unpublished row: boxrelay rebase %s --to now", hint,
+    return error_hint(error, "%s%s%s; or give up every unpublished row: boxrelay rebase %s --to now --force", hint,
                       hint[0] ? "; " : "", again, worker->stream.name);
 }
 

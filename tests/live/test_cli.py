@@ -58,7 +58,7 @@ def config(tmp_path):
     (["rebase", "inbox/main", "--to", "9999-01-31T12:00:00Z"], 2, "--to takes no time to come"),
     (["rebase", "inbox/main", "--to", "2030-01-31"], 2, "a time with its zone, as 2030-01-31T12:00:00Z"),
     (["rebase", "outbox/main", "--to", "2030-01-31T12:00:00Z"], 2, "are for streams named inbox/NAME"),
-    (["rebase", "outbox/main", "--to", "start", "--force"], 2, "are for streams named inbox/NAME"),
+    (["rebase", "outbox/main", "--to", "start", "--topic", "t"], 2, "are for streams named inbox/NAME"),
     (["help", "nonsense"], 2, 'unknown command "nonsense"'),
     (["health", "--live", "--ready"], 2, "either --live or --ready"),
 ])

@@ -115,11 +115,32 @@ def test_rebase_frees_a_relay_that_waits(relay, database, kafka, topic):
     insert(database, f"never-{topic(1)}", 1)
     relay.start()
     relay.wait_log("UNKNOWN_TOPIC")
-    done = relay.command("rebase", "outbox/main", "--to", "now")
+    done = relay.command("rebase", "outbox/main", "--to", "now", "--force")
     assert done.returncode == 0, done.stderr
     name = topic(1)
     insert(database, name, 3)
     wait_until(lambda: values(kafka, name) == numbers(3), "what was written after the rebase")
+
+
+def test_rebase_leaves_alone_what_goes_on_by_itself(relay, database, kafka, topic):
+    """Nothing is given up or sent twice by mistake: what it would do is told, and the relay goes on as before."""
+    name = topic(1)
+    insert(database, name, 4)
+    relay.start()
+    wait_until(lambda: values(kafka, name) == numbers(4), "the first rows")
+    database.query("SELECT relay.pause('outbox/main', 'test')")
+    wait_until(lambda: relay.metric("boxrelay_stream_paused", stream="outbox/main") == 1, "paused")
+    insert(database, name, 3, first=4)
+    done = relay.command("rebase", "outbox/main", "--to", "now")
+    assert done.returncode == 4 and "POSITION_FINE" in done.stderr and " 3 rows would never" in done.stderr, done.stderr
+    assert database.query("SELECT paused_reason FROM relay.status WHERE stream = 'outbox/main'") == [("test",)]
+    database.query("SELECT relay.resume('outbox/main')")
+    done = relay.command("rebase", "outbox/main", "--to", "start")
+    assert done.returncode == 4 and "second time" in done.stderr and "--force" in done.stderr, done.stderr
+    insert(database, name, 1, first=7)
+    wait_until(lambda: len(values(kafka, name)) >= 8, "it goes on")
+    assert values(kafka, name) == numbers(8)
+    assert database.query("SELECT count(*) FROM relay.audit WHERE action = 'rebase'") == [(0,)]
 
 
 @pytest.mark.parametrize("case", ["too_large", "partition", "reserved", "no_key"])
@@ -139,7 +160,7 @@ def test_poison_stops_only_its_stream(relay, database, kafka, topic, case):
     database.query("INSERT INTO relay.outbox_flows (topic, key, payload) VALUES (%s, 'a', '0')", (other,))
     with relay:
         line = relay.wait_log("cannot be published")
-        assert "rebase outbox/main --to now" in line["hint"] and line["stream"] == "outbox/main"
+        assert "rebase outbox/main --to now --force" in line["hint"] and line["stream"] == "outbox/main"
         assert "seq 4" in line["msg"]
         wait_until(lambda: relay.metric("boxrelay_outbox_published_total", stream="outbox/flows") == 1, "the other")
         wait_until(lambda: relay.metric("boxrelay_outbox_published_total", stream="outbox/main") == 3, "rows before it")
@@ -283,7 +304,7 @@ def test_lost_positions_topic_is_refused_and_rebased(relay, database, kafka, top
     insert(database, name, 5, first=10)
     relay.drain()
     assert values(kafka, name) == numbers(5) + ["10", "11", "12", "13", "14"]
-    assert relay.command("rebase", "outbox/main", "--to", "start").returncode == 0
+    assert relay.command("rebase", "outbox/main", "--to", "start", "--force").returncode == 0
     relay.drain()
     assert values(kafka, name)[10:] == numbers(15)
 
