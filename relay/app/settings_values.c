@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "kafka/properties.h"
 #include "pg/conninfo.h"
 #include "text.h"
@@ -79,10 +80,11 @@ static char *list_text(const struct option *option, const void *base)
 static char *start_text(const struct option *option, const void *base)
 {
     enum inbox_start start = *(const enum inbox_start *)((const char *)base + option->at);
-    char text[UNITS_TEXT_SIZE];
+    int64_t time_ms = *(const int64_t *)((const char *)base + option->time_at);
+    char text[CLOCK_TEXT_SIZE];
     if (start != INBOX_START_TIME)
         return word_at(option->words, start);
-    units_time_format(*(const int64_t *)((const char *)base + option->time_at), text);
+    clock_format(time_ms, time_ms % 1000 != 0, text);
     return text_copy(text);
 }
 

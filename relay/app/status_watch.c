@@ -21,8 +21,8 @@ struct watching {
     struct session *session;
     struct status_stream *streams; /* as read last */
     size_t count;
-    char read_at[STATUS_TIME_SIZE]; /* "": never */
-    struct error error;             /* of the last reading */
+    char read_at[CLOCK_TEXT_SIZE]; /* "": never */
+    struct error error;            /* of the last reading */
     int64_t interval_ms;
     bool in_place, json;
 };
@@ -33,14 +33,6 @@ static void on_signal(int signal)
 {
     (void)signal;
     stop.level = SESSION_STOP_NOW;
-}
-
-static void time_now(char text[STATUS_TIME_SIZE])
-{
-    time_t now = time(NULL);
-    struct tm parts;
-    gmtime_r(&now, &parts);
-    strftime(text, STATUS_TIME_SIZE, "%Y-%m-%dT%H:%M:%SZ", &parts);
 }
 
 static enum error_class read_streams(struct watching *watching, struct status_stream **streams, size_t *count)
@@ -71,7 +63,7 @@ static void look(struct watching *watching)
     free(watching->streams);
     watching->streams = streams;
     watching->count = count;
-    time_now(watching->read_at);
+    clock_format(clock_unix_ms(), false, watching->read_at);
 }
 
 static void print_text(const struct watching *watching, const char *now)
@@ -120,13 +112,13 @@ static void wait_interval(int64_t interval_ms)
 static enum exit_code run(struct watching *watching)
 {
     while (stop.level == SESSION_STOP_NONE) {
-        char now[STATUS_TIME_SIZE];
+        char now[CLOCK_TEXT_SIZE];
         look(watching);
         if (stop.level != SESSION_STOP_NONE)
             break;
         if (watching->error.class == ERROR_CONFIG && !watching->read_at[0])
             return say_error(&watching->error, "cannot read the status");
-        time_now(now);
+        clock_format(clock_unix_ms(), false, now);
         (watching->json ? print_json : print_text)(watching, now);
         if (fflush(stdout) != 0)
             return EXIT_FAILED;

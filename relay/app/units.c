@@ -138,15 +138,3 @@ bool units_time_parse(const char *text, int64_t *unix_ms)
     *unix_ms = (midnight + hour * 3600 + minute * 60 + second - zone) * 1000 + ms;
     return day.tm_mon == month && day.tm_mday == date && *unix_ms >= 0;
 }
-
-void units_time_format(int64_t unix_ms, char text[UNITS_TEXT_SIZE])
-{
-    time_t seconds = (time_t)(unix_ms / 1000);
-    struct tm parts;
-    gmtime_r(&seconds, &parts);
-    size_t length = strftime(text, UNITS_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &parts);
-    if (unix_ms % 1000)
-        snprintf(text + length, UNITS_TEXT_SIZE - length, ".%03dZ", (int)(unix_ms % 1000));
-    else
-        snprintf(text + length, UNITS_TEXT_SIZE - length, "Z");
-}

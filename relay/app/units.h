@@ -26,6 +26,5 @@ MUST_CHECK bool units_integer_parse(const char *text, int64_t *value);
 
 /* A date and time of RFC 3339, in unix milliseconds: "2030-01-31T12:00:00.5+02:00". Years 1970 to 9999. */
 MUST_CHECK bool units_time_parse(const char *text, int64_t *unix_ms);
-void units_time_format(int64_t unix_ms, char text[UNITS_TEXT_SIZE]);
 
 #endif

@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 /* Atomic: a reload changes them while other threads log. */
 static _Atomic int level_min = LOG_INFO;
@@ -19,16 +20,6 @@ void log_init(enum log_format format, enum log_level level)
 {
     level_min = (int)level;
     as_text = format == LOG_FORMAT_TEXT || (format == LOG_FORMAT_AUTO && isatty(STDERR_FILENO));
-}
-
-static void time_now(char text[32])
-{
-    struct timespec now;
-    struct tm parts;
-    clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &parts);
-    size_t length = strftime(text, 32, "%Y-%m-%dT%H:%M:%S", &parts);
-    snprintf(text + length, 32 - length, ".%03ldZ", now.tv_nsec / 1000000);
 }
 
 static bool field_present(const struct log_field *field)
@@ -92,8 +83,8 @@ void log_write(enum log_level level, const char *msg, const struct log_field *fi
 {
     if ((int)level < level_min)
         return;
-    char ts[32];
-    time_now(ts);
+    char ts[CLOCK_TEXT_SIZE];
+    clock_format(clock_unix_ms(), true, ts);
     char *text = as_text ? line_text(level, ts, msg, fields) : line_json(level, ts, msg, fields);
     if (!text)
         return;

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "inbox/service.h"
 #include "kafka/consumer.h"
@@ -15,7 +15,6 @@
 
 enum {
     ASK_MS_MAX = 10000,
-    TIME_TEXT = 32,
     CLOCKS_MS = 5 * 60 * 1000, /* how far clocks of producers may be ahead of PostgreSQL's */
 };
 
@@ -51,12 +50,8 @@ static bool is_wanted(const struct inbox_rebase *wanted, const struct store_next
            (wanted->partition < 0 || wanted->partition == next->partition);
 }
 
-static void format_time(int64_t unix_ms, char text[TIME_TEXT])
-{
-    time_t seconds = (time_t)((unix_ms + 999) / 1000);
-    struct tm parts;
-    strftime(text, TIME_TEXT, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &parts));
-}
+/* In whole seconds, not before it. */
+static void format_time(int64_t unix_ms, char text[CLOCK_TEXT_SIZE]) { clock_format(unix_ms + 999, false, text); }
 
 /* The offset of the first record that is not older. */
 static enum error_class seek(struct rebasing *r, const struct store_next *next, int64_t unix_ms, int64_t *offset,
@@ -77,7 +72,7 @@ static enum error_class seek(struct rebasing *r, const struct store_next *next, 
 static enum error_class check_ids(struct rebasing *r, const struct store_next *next, int64_t first, struct error *error)
 {
     int64_t known;
-    char since[TIME_TEXT];
+    char since[CLOCK_TEXT_SIZE];
     if (r->inbox.ids_since_ms < 0 || r->wanted->force || first >= next->next)
         return ERROR_NONE;
     if (seek(r, next, r->inbox.ids_since_ms + CLOCKS_MS, &known, error))
@@ -140,7 +135,7 @@ static enum error_class write_all(struct rebasing *r, char summary[256], struct 
     static const char *const places[] = {
         [INBOX_REBASE_NOW] = "behind the last record", [INBOX_REBASE_START] = "the first record"};
     static const char *const names[] = {[INBOX_REBASE_NOW] = "now", [INBOX_REBASE_START] = "start"};
-    char time[TIME_TEXT];
+    char time[CLOCK_TEXT_SIZE];
     bool by_time = r->wanted->target == INBOX_REBASE_TIME;
     format_time(r->wanted->time_ms, time);
     char *detail = describe(r->wanted, by_time ? time : names[r->wanted->target]);

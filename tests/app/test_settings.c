@@ -16,6 +16,7 @@
 #include "../../relay/app/settings.h"
 #include "../../relay/app/text.h"
 #include "../../relay/app/units.h"
+#include "base/clock.h"
 
 #define COMPLETE "\"name\":\"o\",\"postgres\":\"dbname=o\",\"kafka\":{\"bootstrap.servers\":\"b:1\"}"
 
@@ -434,9 +435,9 @@ static void test_times(void **state)
             fail_msg("%s is %lld", times[i].text, (long long)ms);
         if (!good)
             continue;
-        char text[UNITS_TEXT_SIZE];
+        char text[CLOCK_TEXT_SIZE];
         int64_t again;
-        units_time_format(ms, text);
+        clock_format(ms, true, text);
         assert_true(units_time_parse(text, &again));
         assert_int_equal(again, ms);
     }
