@@ -108,6 +108,11 @@ class Scene:
         self.add(connection, payload)
         self.commit(connection, payload)
 
+    def pass_ids(self, count):
+        """Transactions that do nothing but use up an id."""
+        for _ in range(count):
+            self.query("SELECT pg_current_xact_id()")
+
     def remember(self):
         """The rows that are there count from now on, even where something removes them."""
         self.remembered.update(self.query("SELECT id::text, payload FROM relay.outbox"))
