@@ -141,9 +141,11 @@ static void take_configuration(struct registry *registry)
     registry->look_at_ms = 0;
     for (size_t i = 0; i < service->stream_count; i++) {
         struct service_stream *slot = &service->streams[i];
-        slot->renewed = !configuration_same_stream(slot->worker->configuration, fresh, slot->stream.short_name);
-        if (slot->renewed)
-            worker_request_stop(slot->worker, false);
+        /* One that ends already goes on ending, also if this takes the reason back. */
+        if (slot->renewed || configuration_same_stream(slot->worker->configuration, fresh, slot->stream.short_name))
+            continue;
+        slot->renewed = true;
+        worker_request_stop(slot->worker, false);
     }
 }
 

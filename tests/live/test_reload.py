@@ -177,6 +177,38 @@ def test_other_brokers_and_back(relay, database, kafka, topic):
     assert values(kafka, name) == ["0", "1", "2"]
 
 
+def wait_looks(relay, database, count=3):
+    """Until the registry was seen to ask PostgreSQL so often from now on; it takes a new configuration up before it asks."""
+    seen = set()
+
+    def enough():
+        seen.update(database.query("SELECT query_start FROM pg_stat_activity WHERE application_name = %s",
+                                   (f"boxrelay/{relay.name}/registry",)))
+        return len(seen) > count
+    wait_until(enough, f"{count} looks of the registry", every=0.01)
+
+
+def test_a_reload_taken_back_at_once(relay, database, kafka, topic, tmp_path):
+    """Back to what was, before the worker that was told to end has ended: the stream goes on all the same."""
+    name, gate = topic(1), tmp_path / "gate"
+    relay.env.update(BOXRELAY_FAILPOINTS="before_tick=wait@2", BOXRELAY_FAILPOINT_GATE=str(gate))
+    with relay:
+        insert(database, name, 1)
+        wait_published(relay, 1)
+        insert(database, name, 1, 1)
+        wait_until(lambda: relay.metric("boxrelay_stream_state", stream="outbox/main", state="tick") == 1, "it waits")
+        relay.hup(outbox={"main": {"batch_rows_max": 7}})
+        wait_looks(relay, database)
+        relay.hup()
+        wait_looks(relay, database)
+        gate.touch()
+        relay.wait_log("stream goes on with its new options")
+        insert(database, name, 1, 2)
+        wait_published(relay, 3)
+        assert relay.stop() == 0
+    assert values(kafka, name) == ["0", "1", "2"]
+
+
 def test_wrong_postgres_mended_by_a_reload(relay, database, kafka, topic):
     """No waiting for a back-off: the new connection string is tried at once."""
     name = topic(1)
