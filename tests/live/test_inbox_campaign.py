@@ -11,7 +11,9 @@ from campaign.inbox_campaign import InboxCampaign, details, line
 
 # What somebody might have done wrong: one statement on the tables of a good run, and the checks that must find it.
 SABOTAGE = {
-    "an effect is missing": ("DELETE FROM campaign.effect WHERE at = (SELECT min(at) FROM campaign.effect)", {"lost"}),
+    "an effect is missing": (
+        "DELETE FROM campaign.effect WHERE at = (SELECT min(at) FROM campaign.effect WHERE fate = 'done' AND id IN "
+        "(SELECT id FROM campaign.truth GROUP BY id HAVING count(*) = 1))", {"lost"}),
     "an effect is there twice": (
         "INSERT INTO campaign.effect (fate, tx, topic, partition, kafka_offset, key, id, hash, attempts, held_from) "
         "SELECT fate, -1, topic, partition, kafka_offset, key, id, hash, attempts, held_until FROM campaign.effect "
