@@ -168,9 +168,13 @@ class Playground:
             raise Failed(f"waited {PATIENCE_S} s for {what}, in vain ({error})",
                          "read the end of the relay's log below\n" + self.relay.log_tail(10)) from error
         if value == "ended":
-            raise Failed(f"the relay ended with exit code {self.relay.returncode}",
-                         "read the end of its log below\n" + self.relay.log_tail(10))
+            raise self.ended()
         return value
+
+    def ended(self):
+        """What to raise when the relay is gone."""
+        return Failed(f"the relay ended with exit code {self.relay.returncode}",
+                      "read the end of its log below\n" + self.relay.log_tail(10))
 
     def fetch(self, path):
         """A page of the relay's; None while there is none."""
@@ -352,8 +356,7 @@ class Playground:
                 self.place_order(number, sender)
                 taken += self.take_payments()
                 if not self.relay.alive:
-                    raise Failed(f"the relay ended with exit code {self.relay.returncode}",
-                                 "read the end of its log below\n" + self.relay.log_tail(10))
+                    raise self.ended()
                 now = time.monotonic() - begun
                 if now >= next_line:
                     line = f"    {number} orders written, {self.count('boxrelay_outbox_published_total')} published; " \

@@ -324,19 +324,17 @@ static void judge_anew(const struct span *span)
  * some are set aside. */
 static enum error_class ask_suspects(struct receiver *receiver, const struct span *span, bool *found)
 {
-    struct error error;
+    struct error *error = &receiver->error;
     *found = false;
     for (size_t i = 0; i < span->count && receiver->inbox.payload == STORE_JSON; i++) {
         struct intake *intake = &span->intakes[i];
         if (intake->fate != INTAKE_STORE || !intake->row.payload.bytes || intake_looks_like_json(intake))
             continue;
-        enum error_class class = store_check_json(receiver->session, &intake->row.payload, &error);
-        if (class != ERROR_NONE && class != ERROR_POISON) {
-            receiver->error = error;
+        enum error_class class = store_check_json(receiver->session, &intake->row.payload, error);
+        if (class != ERROR_NONE && class != ERROR_POISON)
             return class;
-        }
         if (class == ERROR_POISON)
-            intake_set_aside(intake, "POISON", "the payload is no JSON: %s", error.text);
+            intake_set_aside(intake, "POISON", "the payload is no JSON: %s", error->text);
         *found = *found || class == ERROR_POISON;
     }
     return ERROR_NONE;

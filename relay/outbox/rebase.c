@@ -215,7 +215,7 @@ static enum error_class write_position(struct rebase *rebase, int64_t request, s
 }
 
 /* The new position exceeds the old one's tick and keeps its request; none, or an unreadable one, counts as 0. */
-static enum error_class write_both(struct rebase *rebase, bool found, struct error *error)
+static enum error_class set_position(struct rebase *rebase, bool found, struct error *error)
 {
     int64_t tick = found ? rebase->position.tick.number : 0, request = found ? rebase->position.request : 0;
     char detail[128];
@@ -247,7 +247,7 @@ static enum error_class run(struct rebase *rebase, struct error *error)
         resume(rebase);
         return error->class;
     }
-    if (write_both(rebase, found, error))
+    if (set_position(rebase, found, error))
         return error->class;
     return rebase->stream.paused ? ERROR_NONE : catalog_resume(rebase->session, rebase->stream.name, error);
 }

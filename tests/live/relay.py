@@ -37,6 +37,17 @@ def wait_until(condition, what, timeout=60, every=0.05):
         time.sleep(every)
 
 
+def wait_queries(query, application_name, count=3, pattern="."):
+    """Until a session of that name was seen to begin so many queries like the pattern from now on."""
+    seen = set()
+
+    def enough():
+        seen.update(query("SELECT query_start FROM pg_stat_activity WHERE application_name = %s AND query ~ %s",
+                          (application_name, pattern)))
+        return len(seen) > count
+    wait_until(enough, f"{count} queries of {application_name}", every=0.01)
+
+
 def partition_of_each(database, relays):
     """The partition that each of two instances reads, of a topic that has two; once both do."""
     def owners():

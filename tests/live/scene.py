@@ -15,7 +15,7 @@ import os
 import signal
 
 import judge
-from relay import Relay, wait_until
+from relay import Relay, wait_queries, wait_until
 
 POLLS = r"pg_current_snapshot\(\)::text\s*$|pg_sequence_last_value"
 INSERT = ("INSERT INTO relay.outbox (topic, key, payload, partition) VALUES (%s, 'k', %s, %s) "
@@ -129,14 +129,7 @@ class Scene:
 
     def wait_polls(self, relay, count=3):
         """Until the worker has looked at PostgreSQL so often from now on, and whatever followed is done but the last."""
-        seen = set()
-
-        def enough():
-            rows = self.query("SELECT query_start FROM pg_stat_activity WHERE application_name = %s AND query ~ %s",
-                              (f"boxrelay/{relay.name}/outbox/main", POLLS))
-            seen.update(rows)
-            return len(seen) > count
-        wait_until(enough, f"{count} polls of {relay.name}", every=0.01)
+        wait_queries(self.query, f"boxrelay/{relay.name}/outbox/main", count, POLLS)
 
     @staticmethod
     def wait_stopped(relay):

@@ -7,7 +7,7 @@ import time
 
 import judge
 import pytest
-from relay import Relay, wait_until
+from relay import Relay, wait_queries, wait_until
 from servers.ports import free_ports
 
 NOWHERE = "127.0.0.1:1"
@@ -177,17 +177,6 @@ def test_other_brokers_and_back(relay, database, kafka, topic):
     assert values(kafka, name) == ["0", "1", "2"]
 
 
-def wait_looks(relay, database, count=3):
-    """Until the registry was seen to ask PostgreSQL so often from now on; it takes a new configuration up before it asks."""
-    seen = set()
-
-    def enough():
-        seen.update(database.query("SELECT query_start FROM pg_stat_activity WHERE application_name = %s",
-                                   (f"boxrelay/{relay.name}/registry",)))
-        return len(seen) > count
-    wait_until(enough, f"{count} looks of the registry", every=0.01)
-
-
 def test_a_reload_taken_back_at_once(relay, database, kafka, topic, tmp_path):
     """Back to what was, before the worker that was told to end has ended: the stream goes on all the same."""
     name, gate = topic(1), tmp_path / "gate"
@@ -198,9 +187,9 @@ def test_a_reload_taken_back_at_once(relay, database, kafka, topic, tmp_path):
         insert(database, name, 1, 1)
         wait_until(lambda: relay.metric("boxrelay_stream_state", stream="outbox/main", state="tick") == 1, "it waits")
         relay.hup(outbox={"main": {"batch_rows_max": 7}})
-        wait_looks(relay, database)
+        wait_queries(database.query, f"boxrelay/{relay.name}/registry")  # it takes the configuration up before it asks
         relay.hup()
-        wait_looks(relay, database)
+        wait_queries(database.query, f"boxrelay/{relay.name}/registry")  # it takes the configuration up before it asks
         gate.touch()
         relay.wait_log("stream goes on with its new options")
         insert(database, name, 1, 2)
